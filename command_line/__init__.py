@@ -1,0 +1,1 @@
+"""By hand: `lake`, a thin caller of the rooms."""

@@ -1,0 +1,1 @@
+"""What: Dagster definitions built from the checked model."""

@@ -1,0 +1,1 @@
+"""The language: XML documents become a checked, frozen model. Imports nothing of ours."""

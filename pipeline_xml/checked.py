@@ -1,0 +1,211 @@
+"""The checked model: every name resolved, every column known, before anything runs.
+
+`check` makes it, `explain` prints it, the builder and the runner consume it: one object for all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline_xml.contract import Contract
+from pipeline_xml.expressions import Expression
+from pipeline_xml.location import Location
+from pipeline_xml.model import (
+    CsvSource,
+    CsvTarget,
+    HiveSource,
+    HiveTarget,
+    JobPipeline,
+    LandingZone,
+    Pipeline,
+    Rule,
+    SecretKey,
+    Step,
+)
+from pipeline_xml.problems import Problems
+from pipeline_xml.types import DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a dataset. `origins` are (source id, column) pairs it is computed from: its lineage."""
+
+    name: str
+    type: DataType
+    nullable: bool = True
+    description: str = ""
+    classification: str | None = None
+    origins: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A named set of rows inside a pipeline.
+
+    `driving` is the source whose records it holds. While `per_record`, one row is one record of that source and every
+    record is accounted for; after a step that changes what a row is (aggregate) it is False.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    driving: str
+    per_record: bool = True
+
+    def column(self, name: str) -> Column | None:
+        return next((c for c in self.columns if c.name == name), None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns)
+
+    @property
+    def scope(self) -> dict[str, DataType]:
+        return {c.name: c.type for c in self.columns}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A lookup table of `lookups/<id>.csv` with its contract `<id>.json` beside it."""
+
+    id: str
+    path: Path
+    contract: Contract
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What a transformation decided at check time. `config` is its own frozen dataclass, opaque to everybody else."""
+
+    step: Step
+    kind: str
+    inputs: tuple[str, ...]
+    output: Dataset
+    config: Any
+    references: tuple[Reference, ...] = ()
+
+
+class StepContext(Protocol):
+    """What a transformation may ask while it is checked."""
+
+    pipeline: Pipeline
+    problems: Problems
+    datasets: Mapping[str, Dataset]
+    keys: tuple[SecretKey, ...]
+
+    def reference(self, name: str, where: Location) -> Reference | None:
+        """The lookup of that name, or None after a problem was reported."""
+        ...
+
+    def expression(self, text: str, scope: Mapping[str, DataType], where: Location) -> Expression | None:
+        """The compiled expression, or None after its problems were reported."""
+        ...
+
+
+class Transformation(Protocol):
+    """A strategy: one file in processing/transformations. `check` runs without any engine."""
+
+    kind: str
+    attributes: Mapping[str, bool]  # name -> required
+
+    def check(self, step: Step, context: StepContext) -> StepPlan | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """A rule evaluated on every record: the record breaks it where `expression` is false (null counts as kept)."""
+
+    rule: Rule
+    pack: str
+    expression: Expression
+    columns: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRule:
+    """A rule over the staged batch as a whole: rowCount, completeness, unique, …"""
+
+    rule: Rule
+    pack: str
+    columns: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSource:
+    source: CsvSource | HiveSource
+    contract: Contract
+    zone: LandingZone | None = None
+    upstream: tuple[str, str, str] | None = None  # (app, layer, table) of a lake table
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTarget:
+    """`keys` and `order_by` are resolved (merge); `asset` is (app, layer, name)."""
+
+    target: HiveTarget | CsvTarget
+    dataset: Dataset
+    asset: tuple[str, str, str]
+    contract: Contract | None = None
+    keys: tuple[str, ...] = ()
+    order_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPipeline:
+    """A pipeline ready to build and run. The first source is the driving one.
+
+    `definition_hash`: sha256 over the canonical text of XML, contracts and transformation versions.
+    `rule_hash`: sha256 over the fingerprints of its rules. Row rules are evaluated on the driving source's columns,
+    before the first transformation.
+    """
+
+    pipeline: Pipeline
+    sources: tuple[CheckedSource, ...]
+    steps: tuple[StepPlan, ...]
+    targets: tuple[CheckedTarget, ...]
+    row_rules: tuple[RowRule, ...]
+    dataset_rules: tuple[DatasetRule, ...]
+    definition_hash: str
+    rule_hash: str
+
+    @property
+    def driving(self) -> CheckedSource:
+        return self.sources[0]
+
+    @property
+    def key(self) -> str:
+        return f"{self.pipeline.app}/{self.pipeline.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedApplication:
+    name: str
+    pipelines: tuple[CheckedPipeline, ...] = ()
+    jobs: tuple[JobPipeline, ...] = ()
+    zones: tuple[LandingZone, ...] = ()
+    keys: tuple[SecretKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All applications of a config root, checked together. `sha` identifies the whole set of documents."""
+
+    root: Path
+    applications: tuple[CheckedApplication, ...]
+    problems: tuple[Any, ...] = field(default=())
+
+    def application(self, name: str) -> CheckedApplication | None:
+        return next((a for a in self.applications if a.name == name), None)
+
+    def pipeline(self, app: str, pipeline_id: str) -> CheckedPipeline | None:
+        found = self.application(app)
+        return next((p for p in found.pipelines if p.pipeline.id == pipeline_id), None) if found else None
+
+    def job(self, app: str, job_id: str) -> JobPipeline | None:
+        found = self.application(app)
+        return next((j for j in found.jobs if j.id == job_id), None) if found else None

@@ -1,0 +1,271 @@
+"""What the documents say, as frozen dataclasses. Every node knows where it stands and where each attribute stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline_xml.location import Location
+
+Layer = Literal["staging", "standardization", "service"]
+LAYERS: tuple[Layer, ...] = ("staging", "standardization", "service")
+Grain = Literal["day", "month", "quarter", "year"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """`where` is the element; `places` the value of each of its attributes and text children by name."""
+
+    where: Location
+    places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
+
+    def place(self, name: str) -> Location:
+        return self.places.get(name, self.where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata(Node):
+    app_name: str
+    sla: str | None = None
+    schedule: str | None = None
+    time_zone: str = "UTC"
+    calendar: str | None = None
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    product_processor: str = ""
+    grain: Grain = "day"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorPolicy(Node):
+    """`explicit` is False where the document has no errorPolicy: some findings are then warnings."""
+
+    on_record_error: Literal["quarantine", "skip"] = "quarantine"
+    on_step_error: Literal["retry", "halt"] = "halt"
+    quarantine_topic: str | None = None
+    remediation_sla: str | None = None
+    max_errors: int | None = None
+    max_error_rate: float | None = None
+    max_retries: int = 0
+    retry_delay: str | None = None
+    explicit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control(Node):
+    """The control record of a file. Fields count from 1. `counts` names what the total counts: `rows`."""
+
+    record: Literal["first", "last"]
+    field: int | None = None
+    counts: str = "rows"
+    business_date_field: int | None = None
+    schema_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvSource(Node):
+    """Either `path` (wildcards) or `landing` with `pattern` (a regex with named groups)."""
+
+    id: str
+    path: str | None = None
+    landing: str | None = None
+    pattern: str | None = None
+    header: bool = True
+    delimiter: str = ","
+    quote: str | None = '"'
+    escape: str | None = None
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] = ("",)
+    comment: str | None = None
+    skip_lines: int = 0
+    columns: tuple[str, ...] = ()
+    infer_schema: bool = False
+    load_policy: Literal["eager", "onDemand"] = "eager"
+    schema_ref: str | None = None
+    control: Control | None = None
+    max_record_bytes: int = 16 * 1024 * 1024
+    snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiveSource(Node):
+    """A lake table read as a source: `layer.table` of this application or `app.layer.table` of another."""
+
+    id: str
+    table: str
+    read: Literal["partition", "full", "changes"] = "full"
+    schema_ref: str | None = None
+    load_policy: Literal["eager", "onDemand"] = "eager"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSource(Node):
+    """A source of a kind that is read and checked, and runs in a later version: database, json, parquet, kafka, api."""
+
+    kind: str
+    id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    schema_ref: str | None = None
+    sql: str | None = None
+
+
+Source = CsvSource | HiveSource | OtherSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepColumn(Node):
+    """A `<column name expression/>` child of a step such as derive."""
+
+    name: str
+    expression: str
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Node):
+    """A transformation as written. `kind` is the element's name; its meaning belongs to the registry of transformations."""
+
+    kind: str
+    attributes: Mapping[str, str]
+    columns: tuple[StepColumn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiveTarget(Node):
+    """`keys` and `order_by` default to the contract's x-primaryKey and x-orderBy."""
+
+    table: str
+    mode: Literal["append", "overwrite", "merge"]
+    source: str | None = None
+    partition_by: tuple[str, ...] = ()
+    format: Literal["delta", "parquet", "orc"] = "delta"
+    schema_ref: str | None = None
+    keys: tuple[str, ...] = ()
+    order_by: tuple[str, ...] = ()
+    schema_evolution: Literal["none", "addColumns"] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvTarget(Node):
+    path: str
+    mode: Literal["append", "overwrite", "ignore", "error"] = "overwrite"
+    compression: Literal["gzip", "bzip2", "snappy", "none"] = "none"
+    source: str | None = None
+    header: bool = True
+    delimiter: str = ","
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherTarget(Node):
+    kind: str
+    id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
+
+
+Target = HiveTarget | CsvTarget | OtherTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline(Node):
+    """One pipeline document. `definition_hash` is the sha256 of everything that decides its result (XML and contracts)."""
+
+    app: str
+    id: str
+    version: str
+    layer: Layer
+    metadata: Metadata
+    sources: tuple[Source, ...]
+    steps: tuple[Step, ...]
+    targets: tuple[Target, ...]
+    error_policy: ErrorPolicy
+    rule_packs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Node):
+    """One rule of a pack. `kind` is the element's name (notNull, in, between, satisfies, rowCount, …)."""
+
+    id: str
+    kind: str
+    attributes: Mapping[str, str]
+    severity: Literal["error", "warning"] = "error"
+    threshold: float | None = None
+    owner: str = ""
+    runbook: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulePack(Node):
+    app: str
+    id: str
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRef(Node):
+    id: str
+    depends_on: tuple[str, ...] = ()
+    on_failure: Literal["retry", "halt", "skip", "continue", "fallback"] = "halt"
+    max_retries: int = 0
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification(Node):
+    kind: Literal["email", "webhook"]
+    on: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPipeline(Node):
+    app: str
+    id: str
+    version: str
+    refs: tuple[PipelineRef, ...]
+    schedule: str | None = None
+    time_zone: str = "UTC"
+    description: str = ""
+    owner: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    notifications: tuple[Notification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandingZone(Node):
+    """Where files arrive. `poll` and `settle` are ISO-8601 durations; for type `local` the uri is a folder."""
+
+    app: str
+    id: str
+    type: Literal["local", "sftp", "s3"]
+    uri: str
+    poll: str = "PT30S"
+    settle: str = "PT0S"
+    done_marker: str | None = None
+    ignore: str | None = None
+    max_files: int = 1000
+    max_bytes: int = 10 * 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKey(Node):
+    """`<maskKey id secretRef/>` in resources: the key that masks use; the value comes from the secret store by reference."""
+
+    app: str
+    id: str
+    secret_ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    name: str
+    pipelines: tuple[Pipeline, ...] = ()
+    jobs: tuple[JobPipeline, ...] = ()
+    packs: tuple[RulePack, ...] = ()
+    zones: tuple[LandingZone, ...] = ()
+    keys: tuple[SecretKey, ...] = ()

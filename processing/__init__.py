@@ -1,0 +1,1 @@
+"""The rows: records in, records out. Never Dagster, never a connection."""

@@ -1,0 +1,53 @@
+"""What runs a transformation: the engine's half of the strategy that `pipeline_xml.checked.Transformation` checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline_xml.checked import Reference, StepPlan, Transformation
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class KeyResolver(Protocol):
+    """Finds a key's bytes by its reference. Picklable: it travels to the workers, the key never does."""
+
+    def key(self, secret_ref: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a step may use while it runs. `parameters` are the bound values of expressions by name."""
+
+    session: Any  # a Spark Connect session
+    engine: str  # sail | spark
+    business_date: date | None
+    run_date: date | None
+    keys: KeyResolver
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    def bindings(self) -> dict[str, object]:
+        return {"businessDate": self.business_date, "runDate": self.run_date, **self.parameters}
+
+
+class Runner(Transformation, Protocol):
+    """A transformation that also runs. pyspark is imported inside `apply`, never at module level.
+
+    Frames carry the dataset's columns, then those of `processing.frame.IDENTITY`, `_status` and `_errors`. `apply`
+    returns the output dataset's frame and keeps every row while the output is `per_record`: a dropped record has its
+    `_status` set (filtered, deduplicated), a broken one gets `quarantined` and an entry in `_errors`. Rows whose
+    `_status` is set already are left as they are and never take part (in a deduplicate, an aggregate, …).
+    """
+
+    def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame: ...
+
+
+def reference_frame(reference: Reference, session: Any) -> DataFrame:
+    """The reference table as a typed frame of its contract's columns; every row is valid (checked at load)."""
+    from processing.references import read_reference
+
+    return read_reference(reference, session)

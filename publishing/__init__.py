@@ -1,0 +1,1 @@
+"""The batch: claim, raw, stage, check, commit, ledger, journal. Never Dagster."""

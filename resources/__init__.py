@@ -1,0 +1,1 @@
+"""The outside: engine, lake tables, landing zones, secrets. Plain connections."""

@@ -1,0 +1,47 @@
+"""Where things are, from the environment. Read once, by the composition root and the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ENGINES = ("sail", "spark")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; says which, what it was and what is valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`config` holds the definitions, `data` is the lake root; `applications` empty means all."""
+
+    config: Path
+    data: Path
+    engine: str = "sail"
+    spark_remote: str | None = None
+    environment: str = "dev"
+    applications: tuple[str, ...] = ()
+
+    @staticmethod
+    def from_environment(env: Mapping[str, str] | None = None) -> Settings:
+        """DATALAKE_CONFIG, DATALAKE_DATA, DATALAKE_ENGINE, DATALAKE_SPARK_REMOTE, DATALAKE_ENV, DATALAKE_APPLICATIONS."""
+        env = os.environ if env is None else env
+        project = Path(__file__).resolve().parent.parent
+        engine = env.get("DATALAKE_ENGINE", "sail")
+        if engine not in ENGINES:
+            raise SettingsError(f"DATALAKE_ENGINE is '{engine}'; valid: {', '.join(ENGINES)}")
+        return Settings(
+            config=Path(env.get("DATALAKE_CONFIG", project / "config")).absolute(),
+            data=Path(env.get("DATALAKE_DATA", project / "data")).absolute(),
+            engine=engine,
+            spark_remote=env.get("DATALAKE_SPARK_REMOTE"),
+            environment=env.get("DATALAKE_ENV", "dev"),
+            applications=tuple(a for a in env.get("DATALAKE_APPLICATIONS", "").split(",") if a),
+        )
+
+    @property
+    def application_data(self) -> Path:
+        return self.data / "applications"

@@ -1,0 +1,1 @@
+"""When: landing-zone sensors and schedules."""
