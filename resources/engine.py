@@ -95,6 +95,8 @@ def _session(name: str, address: str) -> Iterator[SparkSession]:
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession
 
+    # pyspark.sql.functions picks its Connect half by this switch, which only getOrCreate sets by itself
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     try:
         session = SparkSession.builder.remote(address).create()
         for key, value in session_settings(name).items():
