@@ -94,6 +94,7 @@ class StepContext(Protocol):
     pipeline: Pipeline
     problems: Problems
     datasets: Mapping[str, Dataset]
+    contracts: Mapping[str, Contract]  # of each source by its id: x-orderBy is the default of deduplicate
     keys: tuple[SecretKey, ...]
 
     def reference(self, name: str, where: Location) -> Reference | None:

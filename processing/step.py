@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +21,11 @@ class KeyResolver(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a step may use while it runs. `parameters` are the bound values of expressions by name."""
+    """What a step may use while it runs. `parameters` are the bound values of expressions by name.
+
+    `checkpoint` writes a frame to the attempt's private folder and reads it back: a step that looks at its input more
+    than once calls it first, or every look would read and parse the files again.
+    """
 
     session: Any  # a Spark Connect session
     engine: str  # sail | spark
@@ -29,6 +33,7 @@ class Runtime:
     run_date: date | None
     keys: KeyResolver
     parameters: Mapping[str, object] = field(default_factory=dict)
+    checkpoint: Callable[[DataFrame], DataFrame] | None = None
 
     def bindings(self) -> dict[str, object]:
         return {"businessDate": self.business_date, "runDate": self.run_date, **self.parameters}
