@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,11 +21,7 @@ class KeyResolver(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a step may use while it runs. `parameters` are the bound values of expressions by name.
-
-    `checkpoint` writes a frame to the attempt's private folder and reads it back: a step that looks at its input more
-    than once calls it first, or every look would read and parse the files again.
-    """
+    """What a step may use while it runs. `parameters` are the bound values of expressions by name."""
 
     session: Any  # a Spark Connect session
     engine: str  # sail | spark
@@ -33,7 +29,6 @@ class Runtime:
     run_date: date | None
     keys: KeyResolver
     parameters: Mapping[str, object] = field(default_factory=dict)
-    checkpoint: Callable[[DataFrame], DataFrame] | None = None
 
     def bindings(self) -> dict[str, object]:
         return {"businessDate": self.business_date, "runDate": self.run_date, **self.parameters}
@@ -46,7 +41,12 @@ class Runner(Transformation, Protocol):
     returns the output dataset's frame and keeps every row while the output is `per_record`: a dropped record has its
     `_status` set (filtered, deduplicated), a broken one gets `quarantined` and an entry in `_errors`. Rows whose
     `_status` is set already are left as they are and never take part (in a deduplicate, an aggregate, …).
+
+    `several_passes`: it looks at its input more than once, so the caller hands it frames that are written to disk; a
+    frame is computed anew at every look, and reading and parsing the files twice would cost more.
     """
+
+    several_passes: bool
 
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame: ...
 
