@@ -1,4 +1,4 @@
-"""The typed tree that expressions compile to. Every operand that needs a cast has an explicit `cast` call in the tree."""
+"""The typed tree that expressions compile to. Every operand that needs a cast has an explicit `cast` call in it."""
 
 from __future__ import annotations
 
