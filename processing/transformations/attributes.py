@@ -1,0 +1,136 @@
+"""Reading the attributes of a step while it is checked: names resolved, every problem at the place of its word.
+
+The caller has made sure that required attributes are there and that there are no others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pipeline_xml.checked import Column, Dataset, StepContext, StepPlan
+from pipeline_xml.contract import Field
+from pipeline_xml.location import Location
+from pipeline_xml.model import Step
+from pipeline_xml.place import items, within
+from pipeline_xml.problems import nearest
+from pipeline_xml.rulebook import BOOK, Code, code
+from pipeline_xml.system_columns import SYSTEM_COLUMNS
+
+UNKNOWN_COLUMN = BOOK.get("LK204") or code("LK204", "A column named in a step must exist in the dataset it reads.")
+UNKNOWN_DATASET = code("LK301", "A step reads a source, or a dataset that an earlier step made.")
+WRONG_VALUE = code("LK302", "An attribute of a step must have one of its valid values.")
+NAME_TAKEN = code("LK303", "A new column needs a name that is free and does not start with an underscore.")
+WRONG_TYPE = code("LK304", "A column must have a type that the step can work with.")
+NO_KEY = code("LK305", "A step that works by key or order must be told which columns these are.")
+NOT_YET = code("LK306", "A part of the language that is reserved and not in this version.")
+INCOMPLETE = code("LK307", "A step must say what it is to do: columns, keys or metrics.")
+NO_SECRET = code("LK308", "A mask that needs a key must name one that the application declares, or there must be one.")
+TWICE = code("LK309", "A name must not be given twice in one list.")
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_GRAVITY = {None: 0, "pii": 1, "secret": 2}
+
+
+class Attributes:
+    """One step being read. `failed` once a problem was reported here: the step then has no plan."""
+
+    def __init__(self, step: Step, context: StepContext) -> None:
+        self.step = step
+        self.context = context
+        self.failed = False
+
+    def report(self, finding: Code, message: str, where: Location, valid: Iterable[str] = (), hint: str = "") -> None:
+        self.failed = True
+        finding.report(self.context.problems, message, where, valid, hint)
+
+    def text(self, name: str) -> str:
+        return self.step.attributes.get(name, "").strip()
+
+    def place(self, name: str, item: str | None = None) -> Location:
+        """Where an attribute's value stands, or one item of its list."""
+        where = self.step.place(name)
+        return where if item is None else within(where, self.step.attributes.get(name, ""), item)
+
+    def dataset(self, name: str = "source") -> Dataset | None:
+        wanted = self.text(name)
+        found = self.context.datasets.get(wanted)
+        if found is None:
+            known = tuple(self.context.datasets)
+            message = f"unknown dataset '{wanted}' in <{self.step.kind} {name}>: it must exist before this step"
+            self.report(UNKNOWN_DATASET, message, self.place(name), known, _did_you_mean(wanted, known))
+        return found
+
+    def choice(self, name: str, valid: tuple[str, ...], default: str) -> str:
+        value = self.text(name) or default
+        if value not in valid:
+            message = f"<{self.step.kind} {name}> cannot be '{value}'"
+            self.report(WRONG_VALUE, message, self.place(name), valid, _did_you_mean(value, valid))
+        return value
+
+    def column(self, name: str, dataset: Dataset, where: Location, within_what: str) -> Column | None:
+        found = dataset.column(name)
+        if found is None:
+            message = f"unknown column '{name}' in <{self.step.kind} {within_what}>"
+            self.report(UNKNOWN_COLUMN, message, where, dataset.names, _did_you_mean(name, dataset.names))
+        return found
+
+    def columns(self, name: str, dataset: Dataset) -> tuple[Column, ...]:
+        """The columns that a list names; those that do not exist are reported and left out."""
+        found: list[Column] = []
+        for item in items(self.step.attributes.get(name)):
+            column = self.column(item, dataset, self.place(name, item), name)
+            if column in found:
+                self.report(TWICE, f"<{self.step.kind} {name}> names '{item}' twice", self.place(name, item))
+            elif column is not None:
+                found.append(column)
+        return tuple(found)
+
+    def new_name(self, name: str, taken: Iterable[str], where: Location, hint: str = "") -> None:
+        """Reports a name that a new column cannot have."""
+        if name in SYSTEM_COLUMNS:
+            self.report(NAME_TAKEN, f"'{name}' is a column that the platform adds itself", where)
+        elif not _NAME.match(name):
+            message = f"'{name}' cannot be a column name: letters, digits and _, starting with a letter"
+            self.report(NAME_TAKEN, message, where)
+        elif name in set(taken):
+            self.report(NAME_TAKEN, f"there is a column '{name}' already", where, (), hint)
+
+    def not_yet(self, *names: str) -> None:
+        for name in names:
+            if name in self.step.attributes:
+                message = f"<{self.step.kind} {name}> is reserved: it is not in this version"
+                self.report(NOT_YET, message, self.place(name), (), "leave it out")
+
+    def plan(
+        self, source: Dataset, columns: Iterable[Column], config: object, *, per_record: bool | None = None
+    ) -> StepPlan | None:
+        """The plan with an output named by `as`, else `source`'s name; None where something failed."""
+        if self.failed:
+            return None
+        output = replace(
+            source,
+            name=self.text("as") or source.name,
+            columns=tuple(columns),
+            per_record=source.per_record if per_record is None else per_record,
+        )
+        return StepPlan(self.step, self.step.kind, (source.name,), output, config)
+
+
+def derived_from(columns: Iterable[Column]) -> tuple[str | None, frozenset[tuple[str, str]]]:
+    """Classification and lineage of what is computed from `columns`: the gravest one, and all their origins."""
+    read = tuple(columns)
+    gravest = max((c.classification for c in read), key=lambda c: _GRAVITY.get(c, 2), default=None)
+    return gravest, frozenset().union(*(c.origins for c in read))
+
+
+def from_reference(field: Field, reference: str, name: str, nullable: bool) -> Column:
+    """A reference table's field as a column; its origin is the reference."""
+    origins = frozenset({(reference, field.name)})
+    return Column(name, field.type, nullable, field.description, field.classification, origins)
+
+
+def _did_you_mean(value: str, valid: Iterable[str]) -> str:
+    close = nearest(value, valid)
+    return f"Did you mean {close}?" if close else ""
