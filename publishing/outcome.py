@@ -115,6 +115,9 @@ class BatchOutcome:
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def as_dict(self) -> dict[str, object]:
+        return batch_document(self)
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineOutcome:
@@ -141,7 +144,7 @@ class RunOutcome:
                     "pipeline": p.pipeline,
                     "status": p.status,
                     "error": p.error,
-                    "batches": [_batch(b) for b in p.batches],
+                    "batches": [b.as_dict() for b in p.batches],
                 }
                 for p in self.pipelines
             ],
@@ -149,7 +152,8 @@ class RunOutcome:
         }
 
 
-def _batch(b: BatchOutcome) -> dict[str, object]:
+def batch_document(b: BatchOutcome) -> dict[str, object]:
+    """One batch of the document of `lake run --json`."""
     return {
         "batch": b.batch,
         "key": b.key,

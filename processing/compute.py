@@ -1,0 +1,109 @@
+"""The computation of one attempt as frames: rules, then the record steps, then what follows the accounting boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget, StepPlan
+from pipeline_xml.model import HiveTarget
+from processing import frame as f
+from processing.rules import apply_row_rules
+from processing.step import Runner, Runtime
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+Materialise = Callable[["DataFrame"], "DataFrame"]
+
+def record_steps(pipeline: CheckedPipeline) -> tuple[StepPlan, ...]:
+    """The steps after which one row is still one record of the driving source."""
+    return tuple(s for s in pipeline.steps if s.output.per_record)
+
+
+def later_steps(pipeline: CheckedPipeline) -> tuple[StepPlan, ...]:
+    """The steps after record accounting ended."""
+    return tuple(s for s in pipeline.steps if not s.output.per_record)
+
+
+def record_frame(
+    pipeline: CheckedPipeline, rows: DataFrame, runners: Mapping[str, Runner], runtime: Runtime, materialise: Materialise
+) -> DataFrame:
+    """Every record of the driving source with its columns, identity, final `_status` and `_errors`."""
+    from pyspark.sql import functions as F
+
+    rows = apply_row_rules(rows, pipeline.row_rules, runtime.bindings())
+    rows = _reject_null_keys(pipeline, rows)
+    frames = {pipeline.driving.source.id: rows}
+    last = pipeline.driving.source.id
+    for plan in record_steps(pipeline):
+        runner = runners[plan.kind]
+        if runner.several_passes:
+            frames |= {name: materialise(frames[name]) for name in plan.inputs}
+        last = plan.output.name
+        frames[last] = runner.apply(plan, frames, runtime)
+    status = F.coalesce(F.col(f.STATUS), F.lit(f.ACCEPTED))
+    if pipeline.pipeline.error_policy.on_record_error == "skip":
+        status = F.when(status == f.QUARANTINED, F.lit(f.SKIPPED)).otherwise(status)
+    return frames[last].withColumn(f.STATUS, status)
+
+
+def _reject_null_keys(pipeline: CheckedPipeline, rows: DataFrame) -> DataFrame:
+    """A record without its merge key could never be found again: it is quarantined, with the reason."""
+    from pyspark.sql import functions as F
+
+    have = set(rows.columns)
+    for target in pipeline.targets:
+        keys = [k for k in target.keys if k in have]
+        if not (isinstance(target.target, HiveTarget) and target.target.mode == "merge" and keys):
+            continue
+        missing = F.lit(False)
+        for key in keys:
+            missing = missing | F.col(key).isNull()
+        error = F.array(
+            F.struct(
+                F.lit("merge.keys").alias("rule"),
+                F.lit(",".join(keys)).alias("column"),
+                F.lit("required").alias("code"),
+                F.lit("a key column of the merge target is empty").alias("message"),
+                F.lit("error").alias("severity"),
+            )
+        )
+        known = F.coalesce(F.col(f.ERRORS), F.array().cast(f.ERRORS_DDL))
+        rows = rows.withColumn(f.ERRORS, F.when(missing, F.concat(known, error)).otherwise(F.col(f.ERRORS))).withColumn(
+            f.STATUS, F.when(missing, F.lit(f.QUARANTINED)).otherwise(F.col(f.STATUS))
+        )
+    return rows
+
+
+def stamp(rows: DataFrame, batch_id: str, opened_at: datetime) -> DataFrame:
+    """Adds what is constant for an attempt: batch id, opening time and its UTC date."""
+    from pyspark.sql import functions as F
+
+    return (
+        rows.withColumn(f.BATCH_ID, F.lit(batch_id))
+        .withColumn(f.INGESTED_AT, F.lit(opened_at.isoformat(sep=" ")).cast("timestamp"))
+        .withColumn(f.INGEST_DATE, F.lit(opened_at.date().isoformat()).cast("date"))
+    )
+
+
+def later_frames(
+    pipeline: CheckedPipeline, accepted: DataFrame, runners: Mapping[str, Runner], runtime: Runtime
+) -> dict[str, DataFrame]:
+    """The datasets after the accounting boundary, by name, computed from the accepted records."""
+    from pyspark.sql import functions as F
+
+    alive = accepted.withColumn(f.STATUS, F.lit(None).cast("string"))
+    alive = alive.withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
+    frames: dict[str, Any] = {pipeline.driving.source.id: alive}
+    frames |= {plan.output.name: alive for plan in record_steps(pipeline)}
+    for plan in later_steps(pipeline):
+        frames[plan.output.name] = runners[plan.kind].apply(plan, frames, runtime)
+    return {plan.output.name: frames[plan.output.name] for plan in later_steps(pipeline)}
+
+
+def target_columns(target: CheckedTarget) -> tuple[str, ...]:
+    """The columns of a target table in order: the dataset's, then the platform's."""
+    identity = f.IDENTITY if target.dataset.per_record else (f.BUSINESS_DATE,)
+    return (*target.dataset.names, *identity, *f.STAMPED)

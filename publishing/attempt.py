@@ -1,0 +1,289 @@
+"""One attempt at one batch, from its pinned inputs to its published, held or failed end. Every step may be repeated."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from processing.read import RawFile
+from sqlalchemy import select
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
+from processing.scan_result import Scan
+from publishing.export import export_csv, export_folder
+from publishing.journal import attempt_entry
+from publishing.lake import Lake
+from publishing.ledger import Attempt, Batch, LandedFile, now
+from publishing.manifest import FileCounts, Manifest
+from publishing.merge import RebuildNeeded, publish_merge
+from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome, TargetOutcome
+from publishing.quarantine import commit_quarantine
+from publishing.raw import scan_raw, working_path
+from publishing.stage import AttemptInput, stage
+from publishing.targets import Publication, Superseded, files_of, publish_table
+from publishing.upstream import table_input
+
+
+def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
+    """Brings the batch's current attempt to its end; errors propagate and leave the batch open for a retry."""
+    begun = time.monotonic()
+    files = _landed(lake, batch)
+    attempt = _open_attempt(lake, pipeline, batch, run_id)
+    faults = _faults(lake, pipeline, batch, files, attempt)
+    if faults:
+        outcome = _held_by_file(batch, files, attempt, faults)
+        return _end(lake, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
+    raw = _raw_files(lake, pipeline, files)
+    manifest = _manifest(lake, pipeline, batch, files, attempt, raw)
+    path, rejected = commit_quarantine(lake, pipeline, manifest, raw, _aware(attempt.opened_at), run_id)
+    quarantine = QuarantineOutcome(str(path), rejected)
+    if manifest.held:
+        outcome = _outcome(batch, attempt, manifest, files, "held", manifest.held, (), quarantine)
+    else:
+        outcome = _publish(lake, pipeline, batch, files, attempt, manifest, quarantine)
+    outcome = replace(outcome, seconds=round(time.monotonic() - begun, 3))
+    ended = _end(lake, batch, files, attempt, outcome)
+    shutil.rmtree(lake.staged_root(pipeline.key, batch.id, attempt.number), ignore_errors=True)
+    return ended
+
+
+def _landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
+    with lake.ledger.read() as session:
+        chosen = select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
+        return session.scalars(chosen).all()
+
+
+def _open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> Attempt:
+    """The batch's current attempt, pinned. A definition that changed before anything was staged needs the next one."""
+    with lake.ledger.write() as session:
+        stored = session.get_one(Batch, batch.id)
+        found = session.get(Attempt, (batch.id, stored.attempt))
+        staged = lake.journal.exists(attempt_entry(batch.pipeline, batch.id, stored.attempt, "manifest"))
+        if found is not None and not staged and found.definition_hash != pipeline.definition_hash:
+            stored.attempt += 1
+            found = None
+        if found is None:
+            found = Attempt(
+                batch_id=batch.id,
+                number=stored.attempt,
+                definition_hash=pipeline.definition_hash,
+                rule_hash=pipeline.rule_hash,
+                references={r.id: r.content_hash for step in pipeline.steps for r in step.references},
+                opened_at=now(),
+                run_id=run_id,
+                outcome=None,
+            )
+            session.add(found)
+        batch.attempt = stored.attempt
+    pinned = {
+        "definition_hash": found.definition_hash,
+        "rule_hash": found.rule_hash,
+        "references": found.references,
+        "opened_at": found.opened_at.isoformat(),
+        "run": found.run_id,
+    }
+    lake.journal.write(attempt_entry(batch.pipeline, batch.id, found.number, "opened"), pinned)
+    return found
+
+
+def _faults(
+    lake: Lake, pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile], attempt: Attempt
+) -> dict[int, str]:
+    """What breaks the contract of a whole file, by arrival; a later attempt scans again under today's definition."""
+    source = pipeline.driving.source
+    if not isinstance(source, CsvSource):
+        return {0: batch.reason} if batch.reason and attempt.number == 1 else {}
+    faults: dict[int, str] = {}
+    for item in files:
+        reason = item.reason if item.status == "held" else None
+        if attempt.number > 1:
+            scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
+            reason = "; ".join(f"{f.code}: {f.message}" for f in scan.errors)[:500] or None
+            item.facts = scan.as_dict()
+        if reason:
+            faults[item.arrival] = reason
+    return faults
+
+
+def _held_by_file(
+    batch: Batch, files: Sequence[LandedFile], attempt: Attempt, faults: Mapping[int, str]
+) -> BatchOutcome:
+    lines = []
+    for item in files:
+        counted = Counts(in_=Scan.of(item.facts).records)
+        reason = faults.get(item.arrival, "another file of the batch is broken")
+        lines.append(FileOutcome(item.uri, "held", reason, counted))
+    checks = ()
+    if any(reason.startswith("control_total") for reason in faults.values()):
+        checks = (CheckOutcome("control_totals", "error", False, 0, "declared and counted records differ"),)
+    return BatchOutcome(
+        batch=batch.id,
+        key=batch.key,
+        business_date=batch.business_date.isoformat(),
+        attempt=attempt.number,
+        origin=batch.origin,
+        status="held",
+        reason="; ".join(dict.fromkeys(faults.values())),
+        counts=sum((line.counts for line in lines), Counts()),
+        files=tuple(lines),
+        checks=checks,
+    )
+
+
+def _raw_files(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> dict[int, RawFile]:
+    found = {}
+    for item in files:
+        scan = Scan.of(item.facts)
+        found[item.arrival] = RawFile(
+            path=str(working_path(lake.raw_root(pipeline.key) / item.raw, scan)),
+            delivery_id=item.delivery_key[:24],
+            arrival=item.arrival,
+            sender=item.sender,
+            source_file=item.name,
+            business_date=item.business_date,
+            scan=scan,
+        )
+    return found
+
+
+def _manifest(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    attempt: Attempt,
+    raw: Mapping[int, RawFile],
+) -> Manifest:
+    """What was staged: by an earlier run of this attempt, or now. The first manifest in the journal is the one."""
+    name = attempt_entry(batch.pipeline, batch.id, attempt.number, "manifest")
+    if lake.journal.exists(name):
+        return Manifest.of(lake.journal.read(name))
+    given = AttemptInput(
+        batch_id=batch.id,
+        attempt=attempt.number,
+        business_date=batch.business_date,
+        opened_at=_aware(attempt.opened_at),
+        raw=tuple(raw.values()),
+        uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
+        table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
+    )
+    return Manifest.of(lake.journal.write(name, stage(lake, pipeline, given).as_dict()))
+
+
+def _publish(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    attempt: Attempt,
+    manifest: Manifest,
+    quarantine: QuarantineOutcome,
+) -> BatchOutcome:
+    given = Publication(
+        batch, manifest, [item.delivery_key for item in files], attempt.run_id, lake.settings.data / manifest.root
+    )
+    targets: list[TargetOutcome] = []
+    lost: dict[int, int] = {}
+    try:
+        for position, target in enumerate(pipeline.targets):
+            rows = files_of(manifest, position)
+            written = sum(item.records for item in rows)
+            chosen = target.target
+            name = "/".join(target.asset)
+            if isinstance(chosen, CsvTarget):
+                exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
+                folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
+                targets.append(TargetOutcome("csv", name, str(folder), None, written if exported is None else exported))
+                continue
+            table = lake.table(target.asset)
+            if isinstance(chosen, HiveTarget) and chosen.mode == "merge":
+                merged = publish_merge(lake, pipeline, target, rows, given)
+                version, written, lost = merged.version, merged.written, merged.superseded
+            else:
+                version = publish_table(pipeline, target, table, rows, given)
+            targets.append(TargetOutcome("delta", name, str(table.root), version, written))
+    except Superseded as newer:
+        everything = {line.arrival: line.counts.accepted for line in manifest.files}
+        gone = _superseded(manifest, everything)
+        return _outcome(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
+    except RebuildNeeded as needed:
+        return _outcome(batch, attempt, manifest, files, "held", f"rebuild_needed: {needed}", (), quarantine)
+    return _outcome(
+        batch, attempt, _superseded(manifest, lost), files, "published", None, tuple(targets), quarantine
+    )
+
+
+def _superseded(manifest: Manifest, lost: Mapping[int, int]) -> Manifest:
+    """The manifest with the records that lost in the target moved from accepted to superseded.
+
+    A table batch has one line, arrival 0, whatever files its records once came from.
+    """
+    lines = []
+    for line in manifest.files:
+        number = sum(lost.values()) if line.arrival == 0 else lost.get(line.arrival, 0)
+        counts = replace(
+            line.counts, accepted=line.counts.accepted - number, superseded=line.counts.superseded + number
+        )
+        lines.append(FileCounts(line.arrival, line.uri, counts))
+    return replace(manifest, files=lines)
+
+
+def _outcome(
+    batch: Batch,
+    attempt: Attempt,
+    manifest: Manifest,
+    files: Sequence[LandedFile],
+    status: str,
+    reason: str | None,
+    targets: tuple[TargetOutcome, ...],
+    quarantine: QuarantineOutcome,
+) -> BatchOutcome:
+    file_status = {"published": "published", "held": "held"}.get(status, "superseded")
+    return BatchOutcome(
+        batch=batch.id,
+        key=batch.key,
+        business_date=batch.business_date.isoformat(),
+        attempt=attempt.number,
+        origin=batch.origin,
+        status=status,  # type: ignore[arg-type]  # one of the literals above
+        reason=reason,
+        counts=manifest.counts,
+        files=tuple(FileOutcome(line.uri, file_status, reason, line.counts) for line in manifest.files),
+        targets=targets,
+        checks=tuple(manifest.checks),
+        quarantine=quarantine,
+        steps=tuple(manifest.steps),
+        quarantined_by_rule=dict(manifest.rules),
+    )
+
+
+def _end(
+    lake: Lake, batch: Batch, files: Sequence[LandedFile], attempt: Attempt, outcome: BatchOutcome
+) -> BatchOutcome:
+    """Journal first, then the ledger: the ledger can be made again from the journal."""
+    document = outcome.as_dict()
+    lake.journal.write(attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome"), document)
+    status = "superseded" if outcome.status == "nothing_to_do" else outcome.status
+    with lake.ledger.write() as session:
+        stored = session.get_one(Batch, batch.id)
+        stored.status = status
+        if outcome.status == "held":
+            stored.reason = (outcome.reason or "")[:500]
+        elif batch.origin == "files":
+            stored.reason = None
+        session.get_one(Attempt, (batch.id, attempt.number)).outcome = document
+        by_arrival = {item.arrival: line for item, line in zip(files, outcome.files, strict=False)}
+        for item in files:
+            landed = session.get_one(LandedFile, item.arrival)
+            landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival else status
+            landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
+            landed.facts = item.facts
+    return outcome
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)

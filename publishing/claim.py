@@ -1,0 +1,220 @@
+"""Looking and claiming: what a sensor tick or a headless run does before anything is read.
+
+A look is (zone, name, size, version): the version of a local file is its modification time and inode. A look is in one
+claim; the unique constraint of the ledger decides between two that look at the same time.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from pipeline_xml.checked import CheckedApplication, CheckedPipeline
+from pipeline_xml.durations import parse_duration
+from pipeline_xml.model import CsvSource, LandingZone
+from publishing.ledger import Claim, Ledger, Look, now
+from resources.settings import Settings
+
+CLAIM_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A file as it stands in its zone now. `regular` is False for a folder, a socket, a broken link."""
+
+    name: str
+    uri: str
+    size: int
+    version: str
+    modified: float
+    regular: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyClaim:
+    """A claim that asks for a run: `id` is the run key, `pipeline` the pipeline's id."""
+
+    id: str
+    pipeline: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a zone looked like: shown on its asset."""
+
+    waiting: int
+    bytes: int
+    oldest_seconds: float
+
+
+def lake_path(settings: Settings, text: str) -> Path:
+    """A path or file URI of a definition; relative ones start at the lake root."""
+    return settings.data / text.removeprefix("file://")
+
+
+def zone_name(source: CsvSource) -> str:
+    return source.landing or f"path:{source.path}"
+
+
+def look_at(settings: Settings, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
+    """Every entry that the source's path or pattern names, by name. Files with temporary names are not seen."""
+    if zone is not None:
+        folder = lake_path(settings, zone.uri)
+        pattern = re.compile(source.pattern or ".*")
+        entries = [e for e in folder.iterdir() if pattern.fullmatch(e.name)] if folder.is_dir() else []
+    else:
+        path = lake_path(settings, source.path or "")
+        anchor = Path(path.anchor)
+        entries = list(anchor.glob(str(path.relative_to(anchor))))
+    found = []
+    for entry in sorted(entries, key=lambda e: (e.name, str(e))):
+        if zone is not None and _waits(entry, zone):
+            continue
+        try:
+            stat = entry.stat()
+        except OSError:  # gone again, or a link to nothing: looked at on the next tick
+            continue
+        found.append(
+            Sighting(
+                entry.name,
+                str(entry),
+                stat.st_size,
+                f"{stat.st_mtime_ns}:{stat.st_ino}",
+                stat.st_mtime,
+                entry.is_file(),
+            )
+        )
+    return found
+
+
+def _waits(entry: Path, zone: LandingZone) -> bool:
+    if zone.ignore and any(fnmatch.fnmatch(entry.name, glob.strip()) for glob in zone.ignore.split(",")):
+        return True
+    return bool(zone.done_marker) and not entry.with_name(entry.name + str(zone.done_marker)).exists()
+
+
+def settle(
+    settings: Settings, source: CsvSource, zone: LandingZone | None, seen: dict[str, tuple[int, str, float]], at: float
+) -> tuple[list[Sighting], dict[str, tuple[int, str, float]]]:
+    """Splits what is there into settled files and a memory of the others: name -> (size, version, first seen so)."""
+    wait = parse_duration(zone.settle) if zone is not None else timedelta(0)
+    settled, memory = [], {}
+    for item in look_at(settings, source, zone):
+        size, version, since = seen.get(item.name, (item.size, item.version, at))
+        if (size, version) != (item.size, item.version):
+            since = at
+        if at - since >= wait.total_seconds():
+            settled.append(item)
+        else:
+            memory[item.name] = (item.size, item.version, since)
+    return settled, memory
+
+
+def look_until_settled(settings: Settings, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
+    """For a headless run: looks, waits for the settle time where anything is there, and takes what stayed as it was."""
+    settled, memory = settle(settings, source, zone, {}, time.time())
+    if not memory or zone is None:
+        return settled
+    time.sleep(parse_duration(zone.settle).total_seconds())
+    return settle(settings, source, zone, memory, time.time())[0]
+
+
+def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting]) -> Claim | None:
+    """Claims those sightings that are in no claim yet, all in one; None where there is nothing new."""
+    for _ in range(CLAIM_ATTEMPTS):
+        fresh = unclaimed(ledger, pipeline, zone, sightings)
+        if not fresh:
+            return None
+        identity = json.dumps([pipeline, zone, [[s.name, s.size, s.version] for s in fresh]])
+        made = Claim(
+            id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+            pipeline=pipeline,
+            zone=zone,
+            claimed_at=now(),
+            settled=False,
+        )
+        looks = [
+            Look(
+                claim_id=made.id, pipeline=pipeline, zone=zone, name=s.name, uri=s.uri, size=s.size, version=s.version,
+                occurrence=0,
+            )
+            for s in fresh
+        ]
+        try:
+            with ledger.write() as session:
+                session.add(made)
+                session.flush()
+                session.add_all(looks)
+        except IntegrityError:  # somebody claimed one of them meanwhile: look again
+            continue
+        return made
+    return None
+
+
+def unclaimed(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting]) -> list[Sighting]:
+    """The regular files among the sightings whose look is in no claim."""
+    with ledger.read() as session:
+        rows = session.execute(
+            select(Look.name, Look.size, Look.version).where(Look.pipeline == pipeline, Look.zone == zone)
+        )
+        known = {(name, size, version) for name, size, version in rows}
+    return [s for s in sightings if s.regular and (s.name, s.size, s.version) not in known]
+
+
+def landing_pipelines(app: CheckedApplication, zone: LandingZone) -> list[CheckedPipeline]:
+    return [
+        p
+        for p in app.pipelines
+        if isinstance(p.driving.source, CsvSource) and p.driving.source.landing == zone.id
+    ]
+
+
+def claim_ready(
+    settings: Settings, app: CheckedApplication, zone: LandingZone, cursor: str | None
+) -> tuple[list[ReadyClaim], str, Observation]:
+    """One tick: claims what has settled for each pipeline of the zone, and unsettled claims left by an earlier tick.
+
+    The cursor remembers only files that have not settled yet, so it is bounded by what is on its way in.
+    """
+    memory = json.loads(cursor) if cursor else {}
+    at = time.time()
+    claims: list[ReadyClaim] = []
+    left: dict[str, dict[str, tuple[int, str, float]]] = {}
+    waiting: dict[str, Sighting] = {}
+    ledger = Ledger.at(settings.data)
+    try:
+        for pipeline in landing_pipelines(app, zone):
+            source = pipeline.driving.source
+            assert isinstance(source, CsvSource)  # noqa: S101 - landing_pipelines chose these
+            seen = {name: tuple(value) for name, value in memory.get(pipeline.pipeline.id, {}).items()}
+            settled, unsettled = settle(settings, source, zone, seen, at)
+            left[pipeline.pipeline.id] = unsettled
+            fresh = unclaimed(ledger, pipeline.key, zone.id, settled)
+            waiting |= {s.name: s for s in fresh}
+            capped, size = [], 0
+            for item in fresh[: zone.max_files]:
+                size += item.size
+                if capped and size > zone.max_bytes:
+                    break
+                capped.append(item)
+            made = claim(ledger, pipeline.key, zone.id, capped)
+            if made is not None:
+                claims.append(ReadyClaim(made.id, pipeline.pipeline.id, len(capped)))
+    finally:
+        ledger.close()
+    oldest = min((s.modified for s in waiting.values()), default=at)
+    observed = Observation(len(waiting), sum(s.size for s in waiting.values()), max(0.0, at - oldest))
+    return claims, json.dumps(left), observed
+
+

@@ -1,0 +1,124 @@
+"""CSV exports of published rows: written aside, then named by a manifest that goes in last and refuses an older one."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline_xml.checked import CheckedTarget
+from pipeline_xml.model import CsvTarget
+from publishing.lake import Lake
+from publishing.ledger import Batch
+from publishing.targets import Publication, Superseded
+from resources.lake_table import DataFile
+
+MANIFEST = "_manifest.json"
+_ENDINGS = {"gzip": ".csv.gz", "bzip2": ".csv.bz2", "none": ".csv"}
+
+
+class ExportExists(Exception):
+    """Mode `error`, and an export of another batch stands there."""
+
+
+def export_folder(lake: Lake, app: str, target: CsvTarget, batch: Batch) -> Path:
+    """The folder of an export; %Y %m %d are the business date's."""
+    return lake.application_path(app, batch.business_date.strftime(target.path))
+
+
+def export_csv(lake: Lake, app: str, target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> int | None:
+    """Writes the rows once; the number of rows written, None where this attempt's export stands there already."""
+    chosen = target.target
+    assert isinstance(chosen, CsvTarget)  # noqa: S101 - the caller chose by kind
+    folder = export_folder(lake, app, chosen, given.batch)
+    known = read_manifest(folder)
+    ours = {"batch": given.batch.id, "attempt": given.manifest.attempt}
+    parts: list[dict[str, Any]] = known["parts"] if known else []
+    if any({k: p[k] for k in ours} == ours for p in parts):
+        return None
+    others = [p for p in parts if p["batch"] != given.batch.id]
+    if others and chosen.mode == "ignore":
+        return None
+    if others and chosen.mode == "error":
+        raise ExportExists(f"{folder} holds an export of another batch; mode=\"error\" forbids a second")
+    if chosen.mode == "overwrite" and any(p["arrival"] > given.batch.arrival for p in others):
+        raise Superseded(f"a newer export stands in {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"part-{given.batch.id}-{given.manifest.attempt:04d}{_ENDINGS[chosen.compression]}"
+    rows = _write(folder, name, chosen, target.dataset.names, given.staged, files)
+    part = {**ours, "arrival": given.batch.arrival, "file": name, "rows": rows, "run": given.run_id}
+    kept = others if chosen.mode == "append" else []
+    _replace(folder, {"business_date": given.batch.business_date.isoformat(), "parts": [*kept, part]})
+    for gone in parts:
+        if gone not in kept and gone["file"] != name:
+            (folder / gone["file"]).unlink(missing_ok=True)
+    return rows
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _write(
+    folder: Path, name: str, target: CsvTarget, columns: Sequence[str], staged: Path, files: Sequence[DataFile]
+) -> int:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+    import pyarrow.parquet as pq
+
+    tables = [pq.ParquetFile(staged / item.path).read() for item in files]
+    parts = [_with_partition(t, item).select(list(columns)) for t, item in zip(tables, files, strict=True)]
+    aside = folder / f".{name}.{uuid.uuid4().hex}"
+    rows = 0
+    options = pc.WriteOptions(include_header=False, delimiter=target.delimiter)
+    try:
+        with aside.open("xb") as plain:
+            with _compressed(plain, target.compression) as out:
+                if target.header:
+                    out.write((target.delimiter.join(f'"{c}"' for c in columns) + "\n").encode())
+                for part in parts:
+                    ordered = part.sort_by([(c, "ascending") for c in columns]) if part.num_rows else part
+                    pc.write_csv(pa.table(ordered), out, options)
+                    rows += part.num_rows
+            plain.flush()
+            os.fsync(plain.fileno())
+        aside.replace(folder / name)
+    finally:
+        aside.unlink(missing_ok=True)
+    return rows
+
+
+def _with_partition(rows: Any, item: DataFile) -> Any:
+    import pyarrow as pa
+
+    for key, value in item.partition.items():
+        if key not in rows.column_names:
+            rows = rows.append_column(key, pa.array([value] * rows.num_rows, pa.string()))
+    return rows
+
+
+def _compressed(plain: IO[bytes], compression: str) -> IO[bytes]:
+    if compression == "gzip":
+        # No name and no time in the header: the same rows make the same bytes.
+        return gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0)  # type: ignore[return-value]
+    if compression == "bzip2":
+        return bz2.BZ2File(plain, "wb")
+    return open(os.dup(plain.fileno()), "wb")  # noqa: PTH123 - a second handle, so that closing it leaves `plain` open
+
+
+def _replace(folder: Path, content: dict[str, Any]) -> None:
+    aside = folder / f".{MANIFEST}.{uuid.uuid4().hex}"
+    with aside.open("w", encoding="utf-8") as out:
+        json.dump(content, out, indent=1, sort_keys=True)
+        out.flush()
+        os.fsync(out.fileno())
+    aside.replace(folder / MANIFEST)

@@ -1,0 +1,229 @@
+"""From a claim to persisted batches: copy to raw, identify, date, group; before the first effect in the lake."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource
+from processing.scan_result import business_date
+from publishing.claim import Sighting
+from publishing.journal import batch_entry
+from publishing.lake import Lake
+from publishing.ledger import Batch, Claim, Delivery, LandedFile, Look, now
+from publishing.raw import ChangedWhileRead, RawCopy, copy_to_raw
+
+MAX_FILES = 1000
+MAX_BYTES = 10 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A file in raw with everything that decides which batch it joins. `fault` breaks the file's contract."""
+
+    look: Look
+    copy: RawCopy
+    business_date: date
+    sender: str | None
+    delivery_key: str
+    fault: str | None
+
+
+def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> list[Sighting]:
+    """Persists the batches of a claim (none, one or several); returns the looks that could not be read.
+
+    Idempotent: copying again finds the same content, and the transaction that ends it is one.
+    """
+    source = pipeline.driving.source
+    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    contract = pipeline.driving.contract
+    with lake.ledger.read() as session:
+        claim = session.get_one(Claim, claim_id)
+        looks = session.scalars(select(Look).where(Look.claim_id == claim_id).order_by(Look.name)).all()
+    arrived, gone, unreadable = [], [], []
+    for look in looks:
+        try:
+            copied = copy_to_raw(Path(look.uri), look.version, lake.raw_root(pipeline.key), source, contract)
+        except (ChangedWhileRead, FileNotFoundError):
+            gone.append(look)
+            continue
+        except OSError as error:
+            gone.append(look)
+            unreadable.append(Sighting(look.name, look.uri, look.size, error.strerror or "unreadable", 0.0))
+            continue
+        arrived.append(_identify(pipeline, source, claim, look, copied))
+    with lake.ledger.write() as session:
+        fresh_claim = session.get_one(Claim, claim_id)
+        if not fresh_claim.settled:
+            session.execute(delete(Look).where(Look.id.in_([g.id for g in gone])))
+            _persist(session, pipeline, arrived)
+            fresh_claim.settled = True
+    journal_open_batches(lake, pipeline.key)
+    return unreadable
+
+
+def _identify(
+    pipeline: CheckedPipeline, source: CsvSource, claim: Claim, look: Look, copied: RawCopy
+) -> Arrived:
+    groups: dict[str, Any] = {}
+    if source.landing and source.pattern and (match := re.fullmatch(source.pattern, look.name)):
+        groups = match.groupdict()
+    grain = pipeline.pipeline.metadata.grain
+    faults = [f"{f.code}: {f.message}" for f in copied.scan.errors]
+    stated = groups.get("business_date")
+    control = source.control
+    if stated is None and control and control.business_date_field and copied.scan.control:
+        cells = copied.scan.control
+        stated = cells[control.business_date_field - 1] if control.business_date_field <= len(cells) else ""
+    day = claim.claimed_at.date()
+    if stated is not None:
+        try:
+            day = business_date(stated, grain)
+        except ValueError as error:
+            faults.append(f"business_date: {error}")
+    else:
+        day = business_date(day.isoformat(), grain)
+    sender = groups.get("sender")
+    key = _digest(pipeline.key, day.isoformat(), sender or "", copied.content_id)
+    return Arrived(look, copied, day, sender, key, "; ".join(faults)[:500] or None)
+
+
+def _persist(session: Session, pipeline: CheckedPipeline, arrived: Sequence[Arrived]) -> None:
+    known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in arrived]))))
+    joining: dict[tuple[Any, ...], list[Arrived]] = {}
+    for item in arrived:
+        if item.delivery_key in known:
+            session.add(_landed(pipeline, item, None, "duplicate", "the same content was delivered before"))
+            continue
+        known.add(item.delivery_key)
+        group = joining.setdefault(_unit(pipeline, item), [])
+        size = sum(a.copy.size for a in group)
+        if group and (len(group) >= MAX_FILES or size + item.copy.size > MAX_BYTES):
+            _persist_batch(session, pipeline, joining.pop(_unit(pipeline, item)))
+            joining[_unit(pipeline, item)] = [item]
+        else:
+            group.append(item)
+    for group in joining.values():
+        _persist_batch(session, pipeline, group)
+
+
+def _unit(pipeline: CheckedPipeline, item: Arrived) -> tuple[Any, ...]:
+    """What may share a batch: one business date; a snapshot and a broken file are batches of their own."""
+    source = pipeline.driving.source
+    if item.fault or (isinstance(source, CsvSource) and source.snapshot):
+        return (item.business_date, item.delivery_key)
+    return (item.business_date,)
+
+
+def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequence[Arrived]) -> None:
+    first = members[0]
+    identity = _digest(pipeline.key, first.business_date.isoformat(), *sorted(m.delivery_key for m in members))[:32]
+    files = []
+    held = next((m.fault for m in members if m.fault), None)
+    batch = Batch(
+        id=identity,
+        key=batch_key(first.business_date, first.look.name, len(members), identity),
+        pipeline=pipeline.key,
+        business_date=first.business_date,
+        origin="files",
+        sender=first.sender if len({m.sender for m in members}) == 1 else None,
+        arrival=0,
+        window=None,
+        status="open",
+        reason=held,
+        attempt=1,
+        created_at=now(),
+    )
+    session.add(batch)
+    session.flush()
+    for member in members:
+        landed = _landed(pipeline, member, identity, "held" if member.fault else "open", member.fault)
+        session.add(landed)
+        session.add(Delivery(key=member.delivery_key, batch_id=identity))
+        session.flush()
+        files.append(landed)
+    batch.arrival = max(f.arrival for f in files)
+
+
+def _landed(
+    pipeline: CheckedPipeline, item: Arrived, batch_id: str | None, status: str, reason: str | None
+) -> LandedFile:
+    return LandedFile(
+        pipeline=pipeline.key,
+        claim_id=item.look.claim_id,
+        batch_id=batch_id,
+        name=item.look.name,
+        uri=item.look.uri,
+        content_id=item.copy.content_id,
+        delivery_key=item.delivery_key,
+        business_date=item.business_date,
+        sender=item.sender,
+        size=item.copy.size,
+        raw=item.copy.path.name,
+        facts=item.copy.scan.as_dict(),
+        status=status,
+        reason=reason,
+    )
+
+
+def batch_key(day: date, first: str, members: int, batch_id: str) -> str:
+    """The readable name of a batch: business date, first file, how many more, and four digits of its id."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", first.rsplit(".", 1)[0])[:60].strip("-") or "file"
+    more = f"_and_{members - 1}" if members > 1 else ""
+    return f"{day.isoformat()}_{stem}{more}_{batch_id[:4]}"
+
+
+def journal_open_batches(lake: Lake, pipeline: str) -> None:
+    """Writes the membership of every open batch to the journal; what stands there already stays."""
+    with lake.ledger.read() as session:
+        for batch in session.scalars(select(Batch).where(Batch.pipeline == pipeline, Batch.status == "open")):
+            files = session.scalars(
+                select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
+            )
+            name = batch_entry(pipeline, batch.id)
+            if lake.journal.exists(name):
+                continue
+            lake.journal.write(name, batch_document(batch, list(files)))
+
+
+def batch_document(batch: Batch, files: Sequence[LandedFile]) -> dict[str, Any]:
+    """The journal's account of a batch: enough to persist it again."""
+    return {
+        "batch": batch.id,
+        "key": batch.key,
+        "pipeline": batch.pipeline,
+        "business_date": batch.business_date.isoformat(),
+        "origin": batch.origin,
+        "sender": batch.sender,
+        "arrival": batch.arrival,
+        "window": batch.window,
+        "files": [
+            {
+                "arrival": f.arrival,
+                "name": f.name,
+                "uri": f.uri,
+                "content_id": f.content_id,
+                "delivery_key": f.delivery_key,
+                "business_date": f.business_date.isoformat(),
+                "sender": f.sender,
+                "size": f.size,
+                "raw": f.raw,
+                "facts": f.facts,
+                "fault": f.reason if f.status == "held" else None,
+            }
+            for f in files
+        ],
+    }
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()

@@ -1,0 +1,65 @@
+"""The lake as the publishing rooms see it: where everything lies, and the connections, opened when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from pipeline_xml.checked import Catalog
+from publishing.journal import Journal
+from publishing.ledger import Ledger
+from resources.engine import Engine, open_engine
+from resources.lake_table import LakeTable
+from resources.secrets import SecretResolver
+from resources.settings import Settings
+
+
+class Lake:
+    """Paths below the lake root, the ledger, the journal, secrets and the engine."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, stack: ExitStack) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.secrets = SecretResolver()
+        self._stack = stack
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        ledger = Ledger.at(self.settings.data)
+        self._stack.callback(ledger.close)
+        return ledger
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.settings.data / "journal")
+
+    @cached_property
+    def engine(self) -> Engine:
+        return self._stack.enter_context(open_engine(self.settings.engine, self.settings.spark_remote))
+
+    def raw_root(self, pipeline: str) -> Path:
+        return self.settings.data / "raw" / pipeline
+
+    def staged_root(self, pipeline: str, batch: str, attempt: int) -> Path:
+        return self.settings.data / "staged" / pipeline / batch / f"{attempt:04d}"
+
+    def table(self, asset: tuple[str, str, str]) -> LakeTable:
+        """A lake table by (app, layer, name): `<data>/applications/<app>/<layer>/<name>`."""
+        return LakeTable(self.settings.application_data.joinpath(*asset))
+
+    def quarantine(self, pipeline: str) -> LakeTable:
+        app, _, name = pipeline.partition("/")
+        return LakeTable(self.settings.application_data / app / "exceptions" / name)
+
+    def application_path(self, app: str, text: str) -> Path:
+        """A target path of a definition; relative ones start at the application's data folder."""
+        return self.settings.application_data / app / text.removeprefix("file://")
+
+
+@contextmanager
+def open_lake(settings: Settings, catalog: Catalog) -> Iterator[Lake]:
+    """Opens nothing by itself; closes what was opened."""
+    with ExitStack() as stack:
+        yield Lake(settings, catalog, stack)

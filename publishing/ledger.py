@@ -1,0 +1,181 @@
+"""The ledger: what was seen, claimed, persisted and published. A cache of journal and tables, never their master.
+
+Exactly one rule lives in its constraints: a delivery key belongs to the first batch persisted with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Engine,
+    ForeignKey,
+    String,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+HEAD = "0001"
+
+
+class Base(DeclarativeBase):
+    """Tables of the ledger; migrations are in publishing/revisions."""
+
+
+class Claim(Base):
+    """A set of looks taken together, made before anything is read; its id is the run key."""
+
+    __tablename__ = "claim"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    pipeline: Mapped[str] = mapped_column(String(200), index=True)
+    zone: Mapped[str] = mapped_column(String(200))
+    claimed_at: Mapped[datetime]
+    settled: Mapped[bool] = mapped_column(default=False, index=True)
+
+
+class Look(Base):
+    """A file as it stood in its zone. A look is in one claim; the same look is never claimed twice."""
+
+    __tablename__ = "look"
+    __table_args__ = (UniqueConstraint("pipeline", "zone", "name", "size", "version", "occurrence"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    claim_id: Mapped[str] = mapped_column(ForeignKey("claim.id"), index=True)
+    pipeline: Mapped[str] = mapped_column(String(200))
+    zone: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(1024))
+    uri: Mapped[str] = mapped_column(String(2048))
+    size: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[str] = mapped_column(String(200))
+    occurrence: Mapped[int] = mapped_column(default=0)
+
+
+class LandedFile(Base):
+    """A file that was copied to raw. `arrival` is its sequence number; `facts` is what the boundary scan found."""
+
+    __tablename__ = "landed_file"
+    arrival: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    pipeline: Mapped[str] = mapped_column(String(200), index=True)
+    claim_id: Mapped[str] = mapped_column(ForeignKey("claim.id"), index=True)
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batch.id"), index=True)
+    name: Mapped[str] = mapped_column(String(1024))
+    uri: Mapped[str] = mapped_column(String(2048))
+    content_id: Mapped[str] = mapped_column(String(64), index=True)
+    delivery_key: Mapped[str] = mapped_column(String(64), index=True)
+    business_date: Mapped[date]
+    sender: Mapped[str | None] = mapped_column(String(200))
+    size: Mapped[int] = mapped_column(BigInteger)
+    raw: Mapped[str] = mapped_column(String(2048))
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    reason: Mapped[str | None] = mapped_column(String(500))
+
+
+class Delivery(Base):
+    """Which batch a delivery key belongs to, until that batch is withdrawn."""
+
+    __tablename__ = "delivery"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id"), index=True)
+
+
+class Batch(Base):
+    """The unit that commits. status: open, published, held, failed. `window` is the range of a lake-table batch."""
+
+    __tablename__ = "batch"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[str] = mapped_column(String(300), unique=True)
+    pipeline: Mapped[str] = mapped_column(String(200), index=True)
+    business_date: Mapped[date] = mapped_column(index=True)
+    origin: Mapped[str] = mapped_column(String(20))
+    sender: Mapped[str | None] = mapped_column(String(200))
+    arrival: Mapped[int] = mapped_column(index=True)
+    window: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    reason: Mapped[str | None] = mapped_column(String(500))
+    attempt: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+
+
+class Attempt(Base):
+    """One try at a batch with everything pinned that decides its result; `outcome` once it ended."""
+
+    __tablename__ = "attempt"
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    definition_hash: Mapped[str] = mapped_column(String(64))
+    rule_hash: Mapped[str] = mapped_column(String(64))
+    references: Mapped[dict[str, str]] = mapped_column("reference_hashes", JSON)
+    opened_at: Mapped[datetime]
+    run_id: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+def now() -> datetime:
+    """UTC without zone, as the ledger stores it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Ledger:
+    """Sessions over one database. SQLite runs in WAL mode with a busy timeout of 30 s."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine: Engine = create_engine(url)
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _sqlite_settings)
+        self._migrate()
+
+    @staticmethod
+    def at(data: Path) -> Ledger:
+        """The SQLite ledger of a lake root."""
+        data.mkdir(parents=True, exist_ok=True)
+        return Ledger(f"sqlite:///{data / 'ledger.db'}")
+
+    def _migrate(self) -> None:
+        # Alembic costs a tenth of a second to import: only where the database is not at the head yet.
+        with self.engine.connect() as connection:
+            if inspect(connection).has_table("alembic_version"):
+                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                if found == HEAD:
+                    return
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("version_locations", str(Path(__file__).parent / "revisions"))
+        config.set_main_option("sqlalchemy.url", self.url.replace("%", "%%"))
+        command.upgrade(config, "head")
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back on any error."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _sqlite_settings(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

@@ -1,0 +1,184 @@
+"""Publishing into a merge target: one total order decides which row of a key stays.
+
+The order is orderBy (nulls lowest), arrival, record number; the greatest wins; a row with the target row's `_record_id`
+replaces it. Losers are computed against snapshot V, and the commit is made against V or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from processing.read_table import read_table_columns
+
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.model import HiveTarget
+from processing import frame as f
+from processing.compute import target_columns
+from publishing.commit import committed, until_committed
+from publishing.lake import Lake
+from publishing.manifest import staged_files
+from publishing.targets import Publication, target_schema
+from resources.lake_table import DataFile, Snapshot
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_NEW = "_new"
+_RANK = "_rank"
+SUPERSEDED = "datalake.superseded"
+WRITTEN = "datalake.written"
+
+
+class RebuildNeeded(Exception):
+    """A merge target cannot forget a row: a reprocess that no longer accepts one has to rebuild the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """`superseded` counts the records of this batch that lost, by arrival."""
+
+    version: int | None
+    written: int
+    superseded: dict[int, int]
+
+
+def publish_merge(
+    lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, files: Sequence[DataFile], given: Publication
+) -> MergeResult:
+    """Merges the accepted records once."""
+    chosen = target.target
+    assert isinstance(chosen, HiveTarget)  # noqa: S101 - the caller chose by mode
+    table = lake.table(target.asset)
+    table.open_or_create(
+        target_schema(pipeline, target), chosen.partition_by, pipeline.pipeline.metadata.description
+    )
+    name, version = given.transaction
+    result = MergeResult(None, 0, {})
+
+    def commit(snapshot: Snapshot) -> int | None:
+        nonlocal result
+        if committed(snapshot, name, version):
+            found = snapshot.find_commit(given.mark)
+            if found is not None:
+                result = _recorded(*found)
+            return result.version
+        if given.manifest.attempt > 1:
+            _nothing_forgotten(snapshot, files, given)
+        transactions = given.transactions(snapshot)
+        if not files:
+            committed_version = snapshot.commit([], [], transactions, given.metadata(pipeline))
+            result = MergeResult(committed_version, 0, {})
+            return committed_version
+        winners, superseded = _contest(lake, target, snapshot, files, given)
+        written = sum(item.records for item in winners)
+        metadata = {**given.metadata(pipeline), SUPERSEDED: json.dumps(superseded), WRITTEN: str(written)}
+        if not written:
+            committed_version = snapshot.commit([], [], transactions, metadata)
+        else:
+            committed_version = snapshot.merge(
+                _reader(given.staged, winners, target_schema(pipeline, target)),
+                target.keys,
+                transactions,
+                metadata,
+            )
+        result = MergeResult(committed_version, written, superseded)
+        return committed_version
+
+    until_committed(table, commit)
+    return result
+
+
+def _recorded(version: int, info: Mapping[str, Any]) -> MergeResult:
+    """What the commit says of itself: a retry after a crash counts as the first run did."""
+    lost = {int(k): int(v) for k, v in json.loads(info.get(SUPERSEDED, "{}")).items()}
+    return MergeResult(version, int(info.get(WRITTEN, 0)), lost)
+
+
+def _contest(
+    lake: Lake, target: CheckedTarget, snapshot: Snapshot, files: Sequence[DataFile], given: Publication
+) -> tuple[list[DataFile], dict[int, int]]:
+    """Writes the winning rows aside; returns their files and the losers of this batch by arrival."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    session = lake.engine.session
+    keys, order = list(target.keys), [c for c in target.order_by if c not in target.keys]
+    narrow = list(dict.fromkeys([*keys, *order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID]))
+    staged = session.read.parquet(*[str(given.staged / item.path) for item in files])
+    fresh = staged.select(*narrow).withColumn(_NEW, F.lit(1))
+    contest: DataFrame = fresh
+    live = snapshot.files()
+    if live:
+        held = read_table_columns(
+            session, [(str(snapshot.root / i.path), dict(i.partition)) for i in live], _types(target, narrow)
+        )
+        held = held.join(fresh.select(*keys).distinct(), keys, "left_semi")
+        held = held.join(fresh.select(f.RECORD_ID), [f.RECORD_ID], "left_anti").select(*narrow)
+        contest = fresh.unionByName(held.withColumn(_NEW, F.lit(0)))
+    ordering = [F.col(c).desc_nulls_last() for c in (*order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID)]
+    ranked = contest.withColumn(_RANK, F.row_number().over(Window.partitionBy(*keys).orderBy(*ordering)))
+    losers = ranked.where((F.col(_NEW) == 1) & (F.col(_RANK) > 1)).select(f.RECORD_ID, f.ARRIVAL)
+    root = given.staged / f"merge-{uuid.uuid4().hex}"
+    losers.write.parquet(str(root / "losers"))
+    lost = staged_files(root, root / "losers", ())
+    rows = staged
+    if sum(item.records for item in lost):
+        rows = staged.join(session.read.parquet(str(root / "losers")).select(f.RECORD_ID), [f.RECORD_ID], "left_anti")
+    rows.select(*target_columns(target)).write.parquet(str(root / "winners"))
+    return staged_files(given.staged, root / "winners"), _by_arrival(root, lost)
+
+
+def _by_arrival(root: Path, files: Sequence[DataFile]) -> dict[int, int]:
+    import pyarrow.parquet as pq
+
+    found: dict[int, int] = {}
+    for item in files:
+        for arrival in pq.ParquetFile(root / item.path).read(columns=[f.ARRIVAL])[f.ARRIVAL].to_pylist():
+            found[arrival] = found.get(arrival, 0) + 1
+    return found
+
+
+def _types(target: CheckedTarget, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, engine type) of columns of the target table."""
+    platform = {f.ARRIVAL: "bigint", f.SOURCE_RECORD: "bigint", f.RECORD_ID: "string"}
+    own = {c.name: str(c.type) for c in target.dataset.columns}
+    return [(name, own.get(name) or platform[name]) for name in names]
+
+
+def _reader(root: Path, files: Sequence[DataFile], schema: Any) -> Any:
+    """The winners as a stream of Arrow batches of exactly the table's schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def batches() -> Any:
+        for item in files:
+            with pq.ParquetFile(root / item.path) as parquet:
+                for batch in parquet.iter_batches():
+                    yield from pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _nothing_forgotten(snapshot: Snapshot, files: Sequence[DataFile], given: Publication) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+
+    candidates = [item for item in snapshot.files() if item.may_hold(f.BATCH_ID, given.batch.id)]
+    if not candidates:
+        return
+    rows = snapshot.dataset(candidates).to_table(columns=[f.RECORD_ID], filter=ds.field(f.BATCH_ID) == given.batch.id)
+    accepted = [pq.ParquetFile(given.staged / i.path).read(columns=[f.RECORD_ID])[f.RECORD_ID] for i in files]
+    known = pa.chunked_array([c for column in accepted for c in column.chunks], pa.string())
+    missing = pc.sum(pc.invert(pc.is_in(rows[f.RECORD_ID], value_set=known.combine_chunks()))).as_py() or 0
+    if missing:
+        raise RebuildNeeded(
+            f"{missing} records that stand in the merge target are no longer accepted; "
+            "a merge target forgets a record only by being rebuilt"
+        )

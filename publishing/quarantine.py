@@ -1,0 +1,211 @@
+"""The quarantine table of a pipeline: every rejected record with all its reasons, its raw text sealed.
+
+One commit an attempt, with the transaction `q:<batch>`: publishing attempt n is version 2n-1. Entries of an earlier
+attempt that this one no longer rejects become `resolved`; those it rejects again are replaced.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from processing.raw_text import raw_records
+from processing.read import RawFile
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource
+from processing import frame as f
+from processing.keys import seal
+from publishing.commit import committed, until_committed
+from publishing.lake import Lake
+from publishing.manifest import Manifest
+from resources.lake_table import DataFile, Snapshot, describe_parquet
+
+OPEN = "open"
+HELD = "held"
+RESOLVED = "resolved"
+CHUNK = 50_000
+PREVIEW = 24
+
+
+def schema() -> Any:
+    """The Arrow schema of a quarantine table."""
+    import pyarrow as pa
+
+    text = pa.string()
+    error = pa.struct([(name, text) for name in f.ERROR_FIELDS])
+    return pa.schema(
+        [
+            ("record_id", text), ("batch_id", text), ("attempt", pa.int32()), ("state", text), ("pipeline", text),
+            ("dataset", text), ("source_file", text), ("source_record", pa.int64()), ("business_date", pa.date32()),
+            ("stage", text), ("errors", pa.list_(error)), ("raw", pa.binary()), ("key_id", text), ("preview", text),
+            ("definition_hash", text), ("rule_hash", text), ("run_id", text),
+            ("quarantined_at", pa.timestamp("us", tz="UTC")),
+        ]
+    )  # fmt: skip
+
+
+def commit_quarantine(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    manifest: Manifest,
+    raw: Mapping[int, RawFile],
+    opened_at: datetime,
+    run_id: str,
+) -> tuple[Path, int]:
+    """Commits the rejects of an attempt once; returns the table's path and the number of records."""
+    staged = manifest.records.get(f.QUARANTINED, ())
+    records = sum(item.records for item in staged)
+    table = lake.quarantine(pipeline.key)
+    if not records and not (table.exists and manifest.attempt > 1):
+        return table.root, 0
+    table.open_or_create(schema(), (), f"Rejected records of {pipeline.key}")
+    name, version = f"q:{manifest.batch}", 2 * manifest.attempt - 1
+
+    def commit(snapshot: Snapshot) -> int | None:
+        if committed(snapshot, name, version):
+            return None
+        replaced = [x for x in snapshot.files() if x.may_hold("batch_id", manifest.batch)] if version > 1 else []
+        rows = _rows(lake, pipeline, manifest, raw, opened_at, run_id)
+        adds = [_write(table.root, manifest, rows)] if records else []
+        adds += _earlier(snapshot, replaced, manifest, adds)
+        return snapshot.commit(adds, replaced, {name: version}, {"datalake.batch": manifest.batch})
+
+    until_committed(table, commit)
+    return table.root, records
+
+
+def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
+    import pyarrow.parquet as pq
+
+    path = f"part-{manifest.batch}-{manifest.attempt:04d}-{uuid.uuid4().hex}.parquet"
+    with pq.ParquetWriter(root / path, schema(), compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+    return describe_parquet(root, path)
+
+
+def _earlier(
+    snapshot: Snapshot, files: Sequence[DataFile], manifest: Manifest, adds: Sequence[DataFile]
+) -> list[DataFile]:
+    """The rows of the files that go out, less those rejected again; open ones of this batch become resolved."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not files:
+        return []
+    old = snapshot.dataset(files).to_table().cast(schema())
+    again: Any = pa.array([], pa.string())
+    for item in adds:
+        again = pq.ParquetFile(snapshot.root / item.path).read(columns=["record_id"])["record_id"].combine_chunks()
+    ours = pc.equal(old["batch_id"], manifest.batch)
+    old = old.filter(pc.invert(pc.and_(ours, pc.is_in(old["record_id"], value_set=again))))
+    ours = pc.and_(pc.equal(old["batch_id"], manifest.batch), pc.is_in(old["state"], pa.array([OPEN, HELD])))
+    position = old.schema.get_field_index("state")
+    old = old.set_column(position, "state", pc.if_else(ours, RESOLVED, old["state"]))
+    return [_write(snapshot.root, manifest, iter([old]))] if old.num_rows else []
+
+
+def _rows(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    manifest: Manifest,
+    raw: Mapping[int, RawFile],
+    opened_at: datetime,
+    run_id: str,
+) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    key = lake.secrets.quarantine_key(lake.settings.data)
+    root = lake.settings.data / manifest.root
+    state = HELD if manifest.held else OPEN
+    for item in manifest.records[f.QUARANTINED]:
+        with pq.ParquetFile(root / item.path) as parquet:
+            for batch in parquet.iter_batches(batch_size=CHUNK):
+                rows = batch.to_pylist()
+                payloads = _payloads(pipeline, rows, raw)
+                out = []
+                for row in rows:
+                    payload, cells = payloads[row[f.RECORD_ID]]
+                    out.append(
+                        {
+                            "record_id": row[f.RECORD_ID],
+                            "batch_id": manifest.batch,
+                            "attempt": manifest.attempt,
+                            "state": state,
+                            "pipeline": pipeline.key,
+                            "dataset": pipeline.driving.source.id,
+                            "source_file": row[f.SOURCE_FILE],
+                            "source_record": row[f.SOURCE_RECORD],
+                            "business_date": row[f.BUSINESS_DATE],
+                            "stage": pipeline.pipeline.layer,
+                            "errors": row[f.ERRORS],
+                            "raw": seal(payload, key.value, key.id, row[f.RECORD_ID]),
+                            "key_id": key.id,
+                            "preview": preview(pipeline, cells, row[f.ERRORS]),
+                            "definition_hash": pipeline.definition_hash,
+                            "rule_hash": pipeline.rule_hash,
+                            "run_id": run_id,
+                            "quarantined_at": opened_at,
+                        }
+                    )
+                yield pa.Table.from_pylist(out, schema())
+
+
+def _payloads(
+    pipeline: CheckedPipeline, rows: Sequence[Mapping[str, Any]], raw: Mapping[int, RawFile]
+) -> dict[str, tuple[bytes, dict[str, str]]]:
+    """The exact bytes of each record and its cells by column: from the raw file, or the row itself as JSON."""
+    source = pipeline.driving.source
+    if not isinstance(source, CsvSource):
+        names = [c.name for c in pipeline.driving.contract.columns]
+        out = {}
+        for row in rows:
+            values = {n: row[n] for n in names if row.get(n) is not None}
+            payload = json.dumps(values, default=str, ensure_ascii=False).encode()
+            out[row[f.RECORD_ID]] = (payload, {n: str(v) for n, v in values.items()})
+        return out
+    by_file: dict[int, dict[int, str]] = {}
+    for row in rows:
+        by_file.setdefault(row[f.ARRIVAL], {})[row[f.SOURCE_RECORD]] = row[f.RECORD_ID]
+    found: dict[str, tuple[bytes, dict[str, str]]] = {}
+    for arrival, wanted in by_file.items():
+        file = raw[arrival]
+        names = list(file.scan.header or source.columns or [x.name for x in pipeline.driving.contract.fields])
+        for number, payload in raw_records(file.path, file.scan, sorted(wanted), source):
+            found[wanted[number]] = (payload, dict(zip(names, _cells(payload, file.scan.encoding, source), strict=False)))
+    return found
+
+
+def _cells(payload: bytes, encoding: str, source: CsvSource) -> list[str]:
+    text = payload.decode(encoding, errors="replace")
+    quoting = csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=source.delimiter, quotechar=source.quote or '"', quoting=quoting
+    )
+    try:
+        return next(reader, [])
+    except csv.Error:  # a cell beyond the module's limit: no preview, the sealed bytes are whole
+        return []
+
+
+def preview(pipeline: CheckedPipeline, cells: Mapping[str, str], errors: Sequence[Mapping[str, str]]) -> str:
+    """The shape of the cells that are wrong and of the key: letters become a, digits 9; personal fields only ***."""
+    classified = {x.name for x in pipeline.driving.contract.fields if x.classification}
+    wrong = [name for error in errors for name in (error["column"] or "").split(",")]
+    shown = dict.fromkeys([*pipeline.driving.contract.primary_key, *wrong])
+    return json.dumps({n: "***" if n in classified else shape(cells[n]) for n in shown if n in cells})
+
+
+def shape(text: str) -> str:
+    """`Ab-12` as `aa-99`, cut after 24 characters: shows what kind of value stands there, never the value."""
+    masked = "".join("9" if c.isdigit() else "a" if c.isalpha() else c if c in " .,-/:_+" else "?" for c in text)
+    return masked[:PREVIEW] + ("…" if len(masked) > PREVIEW else "")

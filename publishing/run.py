@@ -1,0 +1,138 @@
+"""Running a pipeline: claim, persist, and bring every open batch to its end. What a crash left behind is taken up first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource
+from publishing.attempt import run_attempt
+from publishing.claim import Sighting, claim, look_at, look_until_settled, zone_name
+from publishing.intake import journal_open_batches, settle_claim
+from publishing.lake import Lake
+from publishing.ledger import Attempt, Batch, Claim, LandedFile
+from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
+from publishing.upstream import persist_table_batches
+
+Announce = Callable[[BatchOutcome], None]
+
+
+class NotRunnable(Exception):
+    """The pipeline uses a part of the language that is checked but not run by this version."""
+
+
+def run_pipeline(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    *,
+    run_id: str,
+    business_date: date | None = None,
+    reprocess: bool = False,
+    claim_id: str | None = None,
+    announce: Announce | None = None,
+) -> PipelineOutcome:
+    """Runs everything that is ready, in the order of arrival; `business_date` limits to one.
+
+    With `claim_id` (a sensor's run) only what was claimed is read, else the landing zone is looked at first.
+    """
+    if pipeline.not_runnable:
+        raise NotRunnable(f"{pipeline.key}: " + "; ".join(pipeline.not_runnable))
+    outcomes: list[BatchOutcome] = []
+
+    def ended(outcome: BatchOutcome) -> None:
+        outcomes.append(outcome)
+        if announce is not None:
+            announce(outcome)
+
+    if isinstance(pipeline.driving.source, CsvSource):
+        for outcome in _take_in(lake, pipeline, claim_id):
+            ended(outcome)
+    else:
+        persist_table_batches(lake, pipeline, business_date)
+    journal_open_batches(lake, pipeline.key)
+    if reprocess:
+        _reopen(lake, pipeline, business_date)
+    for batch in _open_batches(lake, pipeline, business_date):
+        ended(run_attempt(lake, pipeline, batch, run_id))
+    return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes))
+
+
+def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> list[BatchOutcome]:
+    """Settles the claims there are, and a new one of what lies in the zone; outcomes of what could not be read."""
+    source, zone = pipeline.driving.source, pipeline.driving.zone
+    assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
+    odd: list[Sighting] = []
+    with lake.ledger.read() as session:
+        left = session.scalars(
+            select(Claim.id)
+            .where(Claim.pipeline == pipeline.key, Claim.settled.is_(False))
+            .order_by(Claim.claimed_at, Claim.id)
+        ).all()
+    for each in left:
+        odd += settle_claim(lake, pipeline, each)
+    if claim_id is None:
+        sightings = look_until_settled(lake.settings, source, zone)
+        made = claim(lake.ledger, pipeline.key, zone_name(source), sightings)
+        if made is not None:
+            odd += settle_claim(lake, pipeline, made.id)
+        odd += [s for s in look_at(lake.settings, source, zone) if not s.regular]
+    return [_unreadable(pipeline, s) for s in {o.name: o for o in odd}.values()]
+
+
+def _unreadable(pipeline: CheckedPipeline, sighting: Sighting) -> BatchOutcome:
+    """What lies in the zone and cannot be read: held, and looked at again by every run until it is gone."""
+    reason = f"unreadable: {sighting.version}" if sighting.regular else "not_a_file: a folder or special file lies there"
+    today = datetime.now(UTC).date().isoformat()
+    return BatchOutcome(
+        batch="",
+        key=f"{today}_{sighting.name}",
+        business_date=today,
+        attempt=0,
+        origin="files",
+        status="held",
+        reason=reason,
+        counts=Counts(),
+        files=(FileOutcome(sighting.uri, "held", reason, Counts()),),
+    )
+
+
+def _open_batches(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> Sequence[Batch]:
+    with lake.ledger.read() as session:
+        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("open", "failed")))
+        if day is not None:
+            chosen = chosen.where(Batch.business_date == day)
+        return session.scalars(chosen.order_by(Batch.arrival, Batch.id)).all()
+
+
+def _reopen(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
+    """The next attempt of every batch that ended: recomputed from raw under the definition of now."""
+    with lake.ledger.write() as session:
+        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("published", "held")))
+        if day is not None:
+            chosen = chosen.where(Batch.business_date == day)
+        for batch in session.scalars(chosen):
+            ended = session.get(Attempt, (batch.id, batch.attempt))
+            if ended is not None:
+                batch.attempt += 1
+            batch.status = "open"
+
+
+def landed_files(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
+    """The files of a batch in order of arrival."""
+    with lake.ledger.read() as session:
+        return session.scalars(
+            select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
+        ).all()
+
+
+def raw_path(lake: Lake, pipeline: CheckedPipeline, file: LandedFile) -> Path:
+    return lake.raw_root(pipeline.key) / file.raw
+
+
+def as_json(outcome: PipelineOutcome) -> dict[str, Any]:
+    return {"pipeline": outcome.pipeline, "status": outcome.status}

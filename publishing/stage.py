@@ -1,0 +1,236 @@
+"""Staging: one attempt's records computed, written once split by status, counted, checked, and fixed by a manifest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from processing.read import RawFile, read_records
+from processing.read_table import read_lake_rows
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource, HiveTarget
+from processing import frame as f
+from processing.compute import later_frames, later_steps, record_frame, stamp, target_columns
+from processing.step import Runtime
+from processing.transformations import registry
+from publishing.lake import Lake
+from publishing.manifest import FileCounts, Manifest, staged_files
+from publishing.outcome import Counts, StepLine
+from publishing.upstream import TableInput
+from publishing.verdict import judge
+from resources.lake_table import DataFile
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class ReconciliationError(Exception):
+    """The statuses of a file's records do not add up to the records that were scanned; nothing is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInput:
+    """What an attempt reads: files of the raw zone with their uris and record counts, or the rows of a table."""
+
+    batch_id: str
+    attempt: int
+    business_date: date
+    opened_at: datetime
+    raw: tuple[RawFile, ...] = ()
+    uris: tuple[tuple[int, str, int], ...] = ()  # (arrival, uri, records by the boundary scan)
+    table: TableInput | None = None
+
+
+def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifest:
+    """Computes and writes everything the attempt will publish; makes no change to any table."""
+    root = lake.staged_root(pipeline.key, given.batch_id, given.attempt) / uuid.uuid4().hex
+    root.mkdir(parents=True)
+    session = lake.engine.session
+    checkpoints = root / "checkpoints"
+
+    def materialise(rows: DataFrame) -> DataFrame:
+        folder = str(checkpoints / uuid.uuid4().hex)
+        rows.write.parquet(folder)
+        return session.read.parquet(folder)
+
+    runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets)
+    runners = registry()
+    rows = record_frame(pipeline, _read(lake, pipeline, given), runners, runtime, materialise)
+    direct = _direct_target(pipeline)
+    partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
+    columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
+    out = stamp(rows, given.batch_id, given.opened_at).select(*columns, f.STATUS)
+    out.write.partitionBy(f.STATUS, *partition_by).parquet(str(root / "records"))
+    records = {
+        status: staged_files(root, root / "records" / f"{f.STATUS}={status}")
+        for status in f.STATUSES
+        if (root / "records" / f"{f.STATUS}={status}").is_dir()
+    }
+    counted, rules = count_records(root, records, by_file=given.table is None)
+    lines = _reconcile(pipeline, given, counted)
+    targets, steps = _later_targets(lake, pipeline, given, root, runners, runtime, direct, lines)
+    manifest = Manifest(
+        batch=given.batch_id,
+        attempt=given.attempt,
+        root=str(root.relative_to(lake.settings.data)),
+        records=records,
+        targets=targets,
+        files=lines,
+        rules=rules,
+        checks=(),
+        steps=steps,
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    checks, held = judge(pipeline, manifest, root)
+    for path in root.rglob("*.parquet"):
+        _fsync(path)
+    return replace(manifest, checks=checks, held=held)
+
+
+def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFrame:
+    source = pipeline.driving.source
+    session = lake.engine.session
+    if given.table is None:
+        assert isinstance(source, CsvSource)  # noqa: S101 - a batch of files has a file source
+        return read_records(session, source, pipeline.driving.contract, given.raw)
+    from pyspark.sql import functions as F
+
+    table = given.table
+    files = [(str(table.snapshot.root / item.path), dict(item.partition)) for item in table.files]
+    rows = read_lake_rows(session, files, pipeline.driving.contract.columns)
+    if table.business_date is not None:
+        rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(table.business_date.isoformat()).cast("date"))
+    return rows
+
+
+def _direct_target(pipeline: CheckedPipeline) -> int | None:
+    """The target whose files are the staged accepted records themselves: they are written once and linked in."""
+    reread = later_steps(pipeline) or len(pipeline.targets) > 1
+    for position, target in enumerate(pipeline.targets):
+        chosen = target.target
+        if isinstance(chosen, HiveTarget) and chosen.mode != "merge" and target.dataset.per_record:
+            return None if reread and chosen.partition_by else position
+    return None
+
+
+def count_records(
+    root: Path, records: Mapping[str, Sequence[DataFile]], by_file: bool
+) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
+    """({arrival: {status: records}}, {rule: records that broke it}), read from the staged files themselves."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    counted: dict[int, dict[str, int]] = {}
+    rules: dict[str, int] = {}
+    for status, files in records.items():
+        for item in files:
+            with pq.ParquetFile(root / item.path) as parquet:
+                for batch in parquet.iter_batches(columns=[f.ARRIVAL, f.ERRORS], batch_size=262_144):
+                    values = pc.value_counts(batch.column(0)) if by_file else [{"values": 0, "counts": len(batch)}]
+                    for entry in values:
+                        arrival, number = _plain(entry)
+                        per_status = counted.setdefault(arrival, {})
+                        per_status[status] = per_status.get(status, 0) + number
+                    _count_rules(batch.column(1), rules)
+    return counted, rules
+
+
+def _plain(entry: Any) -> tuple[int, int]:
+    if isinstance(entry, dict):
+        return entry["values"], entry["counts"]
+    return entry["values"].as_py(), entry["counts"].as_py()
+
+
+def _count_rules(errors: Any, rules: dict[str, int]) -> None:
+    """A record that breaks a rule in several columns counts once for the rule."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if errors.null_count == len(errors):
+        return
+    flat = errors.flatten()
+    parents = pc.list_parent_indices(errors)
+    pairs = pa.table({"row": parents, "rule": flat.field("rule")}).group_by(["row", "rule"]).aggregate([])
+    for entry in pc.value_counts(pairs["rule"].combine_chunks()):
+        rule = entry["values"].as_py()
+        rules[rule] = rules.get(rule, 0) + entry["counts"].as_py()
+
+
+def _reconcile(
+    pipeline: CheckedPipeline, given: AttemptInput, counted: Mapping[int, Mapping[str, int]]
+) -> list[FileCounts]:
+    if given.table is not None:
+        expected = [(0, f"{given.table.name}@{given.table.snapshot.version}", given.table.records)]
+    else:
+        expected = list(given.uris)
+    lines = []
+    for arrival, uri, scanned in expected:
+        line = FileCounts(arrival, uri, Counts(in_=scanned, **counted.get(arrival, {})))
+        if not line.counts.closes:
+            raise ReconciliationError(
+                f"{pipeline.key}: {uri}: scanned {scanned} records, but "
+                + ", ".join(f"{k} {v}" for k, v in line.counts.as_dict().items() if k != "in")
+            )
+        lines.append(line)
+    return lines
+
+
+def _later_targets(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    given: AttemptInput,
+    root: Path,
+    runners: Mapping[str, Any],
+    runtime: Runtime,
+    direct: int | None,
+    lines: Sequence[FileCounts],
+) -> tuple[dict[int, list[DataFile]], list[StepLine]]:
+    """Writes the rows of every target that are not the accepted records; and the chain of the later steps."""
+    from pyspark.sql import functions as F
+
+    session = lake.engine.session
+    accepted_folder = root / "records" / f"{f.STATUS}={f.ACCEPTED}"
+    later = [i for i, t in enumerate(pipeline.targets) if i != direct and not t.dataset.per_record]
+    accepted_count = sum(line.counts.accepted for line in lines)
+    targets: dict[int, list[DataFile]] = {}
+    steps: list[StepLine] = []
+    if accepted_folder.is_dir() and later:
+        accepted = session.read.parquet(str(accepted_folder))
+        frames = later_frames(pipeline, accepted, runners, runtime)
+        written: dict[tuple[str, tuple[str, ...]], int] = {}
+        for position in later:
+            target = pipeline.targets[position]
+            partition_by = target.target.partition_by if isinstance(target.target, HiveTarget) else ()
+            same = written.get((target.dataset.name, partition_by))
+            if same is not None:
+                targets[position] = targets[same]
+                continue
+            rows = stamp(frames[target.dataset.name], given.batch_id, given.opened_at)
+            rows = rows.withColumn(f.BUSINESS_DATE, F.lit(given.business_date.isoformat()).cast("date"))
+            folder = root / f"target{position}"
+            rows.select(*target_columns(target)).write.partitionBy(*partition_by).parquet(str(folder))
+            targets[position] = staged_files(root, folder)
+            written[(target.dataset.name, partition_by)] = position
+        before = accepted_count
+        sizes = {pipeline.targets[i].dataset.name: sum(x.records for x in files) for i, files in targets.items()}
+        for plan in later_steps(pipeline):
+            after = sizes.get(plan.output.name)
+            after = frames[plan.output.name].count() if after is None else after
+            steps.append(StepLine(plan.kind, before, after, f"{plan.kind} changes what a row is"))
+            before = after
+    return targets, steps
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,174 @@
+"""Publishing staged rows into lake tables: one Delta commit a target that carries the batch's transactions.
+
+append: rows of an earlier attempt go out in the commit that brings the new ones in. overwrite: the unit's rows go out;
+`g:<unit>` keeps the arrival, and an older one writes nothing. merge: publishing/merge.py.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.model import HiveTarget
+from processing import frame as f
+from processing.compute import target_columns
+from publishing.commit import committed, next_odd, until_committed
+from publishing.ledger import Batch
+from publishing.manifest import Manifest
+from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What is committed: a batch's attempt, its delivery keys and arrival."""
+
+    batch: Batch
+    manifest: Manifest
+    deliveries: Sequence[str]
+    run_id: str
+    staged: Path
+
+    @property
+    def transaction(self) -> tuple[str, int]:
+        return f"b:{self.batch.id}", 2 * self.manifest.attempt - 1
+
+    def transactions(self, snapshot: Snapshot) -> dict[str, int]:
+        """`b:` and one `f:` a delivery key, each at its next odd version."""
+        found = {f"f:{key}": next_odd(snapshot.transaction(f"f:{key}")) for key in self.deliveries}
+        name, version = self.transaction
+        return {name: version, **found}
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """What names this attempt in a commit's metadata."""
+        return {"datalake.batch": self.batch.id, "datalake.attempt": str(self.manifest.attempt)}
+
+    def metadata(self, pipeline: CheckedPipeline) -> dict[str, str]:
+        counts = self.manifest.counts.as_dict()
+        return {
+            **self.mark,
+            "datalake.pipeline": pipeline.key,
+            "datalake.run": self.run_id,
+            "datalake.definition": pipeline.definition_hash,
+            "datalake.counts": " ".join(f"{k}={v}" for k, v in counts.items()),
+        }
+
+
+def target_schema(pipeline: CheckedPipeline, target: CheckedTarget) -> Any:
+    """The Arrow schema of a target table: the dataset's columns with descriptions, then the platform's."""
+    import pyarrow as pa
+
+    from processing.arrow_types import arrow_type
+
+    platform = {
+        f.RECORD_ID: pa.string(), f.BATCH_ID: pa.string(), f.BUSINESS_DATE: pa.date32(), f.SENDER: pa.string(),
+        f.ARRIVAL: pa.int64(), f.SOURCE_FILE: pa.string(), f.SOURCE_RECORD: pa.int64(),
+        f.INGESTED_AT: pa.timestamp("us", tz="UTC"), f.INGEST_DATE: pa.date32(),
+    }  # fmt: skip
+    own = {c.name: pa.field(c.name, arrow_type(c.type)) for c in target.dataset.columns}
+    return pa.schema([own.get(name) or pa.field(name, platform[name]) for name in target_columns(target)])
+
+
+def files_of(manifest: Manifest, position: int) -> Sequence[DataFile]:
+    """The staged rows of a target: its own, or the accepted records."""
+    if position in manifest.targets:
+        return manifest.targets[position]
+    return manifest.records.get(f.ACCEPTED, ())
+
+
+def publish_table(
+    pipeline: CheckedPipeline, target: CheckedTarget, table: LakeTable, files: Sequence[DataFile], given: Publication
+) -> int | None:
+    """Appends or overwrites once; the committed version, None where the log of an earlier commit is gone.
+
+    Raises Superseded where a newer arrival owns the unit.
+    """
+    chosen = target.target
+    assert isinstance(chosen, HiveTarget)  # noqa: S101 - csv targets are exported, not published
+    table.open_or_create(
+        target_schema(pipeline, target), chosen.partition_by, pipeline.pipeline.metadata.description
+    )
+    name, version = given.transaction
+    day = given.batch.business_date.isoformat()
+    unit = f"g:{day}/{given.batch.sender or ''}"
+
+    def commit(snapshot: Snapshot) -> int | None:
+        if committed(snapshot, name, version):
+            found = snapshot.find_commit(given.mark)
+            return found[0] if found else None
+        transactions = given.transactions(snapshot)
+        if chosen.mode == "overwrite":
+            if snapshot.transaction(unit) > given.batch.arrival:
+                raise Superseded(f"a newer snapshot of {day} is published")
+            transactions[unit] = given.batch.arrival
+            removed, kept = rows_out(snapshot, f.BUSINESS_DATE, day)
+        elif given.manifest.attempt > 1:
+            removed, kept = rows_out(snapshot, f.BATCH_ID, given.batch.id)
+        else:
+            removed, kept = [], []
+        adds = [*link_in(table.root, given, files), *kept]
+        return snapshot.commit(adds, removed, transactions, given.metadata(pipeline))
+
+    return until_committed(table, commit)
+
+
+class Superseded(Exception):
+    """A newer snapshot of the same unit is in the target: this batch publishes nothing."""
+
+
+def rows_out(snapshot: Snapshot, column: str, value: str) -> tuple[list[DataFile], list[DataFile]]:
+    """(files to remove, files to add) so that no row with the value is left; mixed files are written again."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    removed, kept = [], []
+    for item in snapshot.files():
+        if not item.may_hold(column, value):
+            continue
+        if item.holds_only(column, value):
+            removed.append(item)
+            continue
+        rows = snapshot.dataset([item]).to_table()
+        out = pc.equal(rows[column], pa.scalar(value).cast(rows.schema.field(column).type))
+        if not pc.any(out).as_py():
+            continue
+        removed.append(item)
+        rest = rows.filter(pc.invert(pc.fill_null(out, False))).drop_columns(list(item.partition))
+        if rest.num_rows:
+            path = str(Path(item.path).parent / f"part-rest-{uuid.uuid4().hex}.parquet")
+            pq.write_table(rest, snapshot.root / path, compression="zstd")
+            described = describe_parquet(snapshot.root, path)
+            kept.append(
+                DataFile(path, described.size, described.records, item.partition, described.low, described.high)
+            )
+    return removed, kept
+
+
+def link_in(root: Path, given: Publication, files: Sequence[DataFile]) -> list[DataFile]:
+    """Staged files as files of the table, by hard link under names that no other attempt uses; a retry finds them."""
+    placed = []
+    for position, item in enumerate(files):
+        folder = Path(*[_folder(k, v) for k, v in item.partition.items() if k != f.STATUS])
+        partition = {k: v for k, v in item.partition.items() if k != f.STATUS}
+        path = folder / f"part-{given.batch.id}-{given.manifest.attempt:04d}-{position:05d}.parquet"
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        source = given.staged / item.path
+        try:
+            (root / path).hardlink_to(source)
+        except FileExistsError:
+            if (root / path).stat().st_size != item.size:
+                raise
+        placed.append(DataFile(str(path), item.size, item.records, partition, item.low, item.high))
+    return placed
+
+
+def _folder(key: str, value: str | None) -> str:
+    """A folder name for a partition value; the value itself stands in the log, so an approximation is enough."""
+    return f"{key}={re.sub(r'[^A-Za-z0-9_.-]', '_', value or '__null__')}"
+

@@ -1,0 +1,235 @@
+"""Batches that come from a lake table: which rows of which version a pipeline has not read yet.
+
+The position is the end of the last persisted batch. A `changes` batch is the files that commits in (from, to] added;
+commits without data change (compaction) are skipped, and one that takes rows away holds the batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+from sqlalchemy import func, or_, select
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import HiveSource
+from processing.frame import BUSINESS_DATE
+from processing.scan_result import business_date as period_end
+from publishing.intake import batch_key, journal_open_batches
+from publishing.lake import Lake
+from publishing.ledger import Batch, now
+from resources.lake_table import DataFile, LakeTable, Snapshot
+
+REWRITTEN = "upstream_rewritten"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a table batch reads. `files` only for changes: paths pinned when the batch was persisted."""
+
+    table: str
+    read: str
+    version: int
+    since: int | None = None
+    files: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "table": self.table, "read": self.read, "version": self.version, "since": self.since,
+            "files": list(self.files),
+        }
+
+    @staticmethod
+    def of(stored: dict[str, Any]) -> Window:
+        return Window(
+            stored["table"], stored["read"], stored["version"], stored["since"], tuple(stored.get("files", ()))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableInput:
+    """The rows of a table batch: files of one snapshot, of one business date or all. `records` is counted apart."""
+
+    name: str
+    snapshot: Snapshot
+    files: tuple[DataFile, ...]
+    business_date: date | None
+    records: int
+
+
+def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInput:
+    """The pinned rows of a table batch, and their number counted from the table itself."""
+    import pyarrow.dataset as ds
+
+    upstream = pipeline.driving.upstream
+    if upstream is None or batch.window is None:
+        raise ValueError(f"{pipeline.key}: batch {batch.id} has no upstream table")
+    window = Window.of(batch.window)
+    snapshot = lake.table(upstream).snapshot(window.version)
+    files = snapshot.files()
+    day = None if window.read == "full" else batch.business_date
+    if window.read == "changes":
+        files = [item for item in files if item.path in window.files]
+    if day is not None:
+        files = [item for item in files if item.may_hold(BUSINESS_DATE, day.isoformat())]
+    wanted = None if day is None else ds.field(BUSINESS_DATE) == day
+    return TableInput(window.table, snapshot, tuple(files), day, snapshot.dataset(files).count_rows(filter=wanted))
+
+
+def persist_table_batches(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
+    """Persists a batch for every business date whose rows the pipeline has not read (of `day` only, where given)."""
+    source, upstream = pipeline.driving.source, pipeline.driving.upstream
+    assert isinstance(source, HiveSource)  # noqa: S101 - the caller chose by kind
+    if upstream is None:
+        return
+    table = lake.table(upstream)
+    if not table.exists:
+        return
+    snapshot = table.snapshot()
+    name = ".".join(upstream)
+    if source.read == "changes":
+        _persist_changes(lake, pipeline, table, snapshot, name)
+        return
+    if source.read == "full":
+        days = [day or period_end(now().date().isoformat(), pipeline.pipeline.metadata.grain)]
+    else:
+        days = [d for d in business_dates(snapshot, snapshot.files()) if day in (None, d)]
+    for each in days:
+        last = _last(lake, pipeline.key, each if source.read == "partition" else None)
+        if last is not None and last.window is not None:
+            before = Window.of(last.window)
+            if before.version == snapshot.version or not _moved(table, before.version, snapshot, source.read, each):
+                continue
+        _persist(lake, pipeline, [(each, Window(name, source.read, snapshot.version))])
+
+
+def business_dates(snapshot: Snapshot, files: Sequence[DataFile]) -> list[date]:
+    """The business dates that stand in some files; from statistics where they prove a single one."""
+    found: set[date] = set()
+    mixed = []
+    for item in files:
+        low, high = item.low.get(BUSINESS_DATE), item.high.get(BUSINESS_DATE)
+        if low is not None and low == high:
+            found.add(date.fromisoformat(str(low)))
+        else:
+            mixed.append(item)
+    if mixed:
+        import pyarrow.compute as pc
+
+        column = snapshot.dataset(mixed).to_table(columns=[BUSINESS_DATE])[BUSINESS_DATE]
+        found |= {d for d in pc.unique(column).to_pylist() if d is not None}
+    return sorted(found)
+
+
+def _moved(table: LakeTable, before: int, snapshot: Snapshot, read: str, day: date) -> bool:
+    """Whether a file that may hold rows of the unit came or went since a version; True where that is not known."""
+    if not _log_holds(table, before):
+        return True
+    old = {f.path: f for f in table.snapshot(before).files()}
+    new = {f.path: f for f in snapshot.files()}
+    changed = [f for f in (*old.values(), *new.values()) if (f.path in old) != (f.path in new)]
+    return any(read == "full" or f.may_hold(BUSINESS_DATE, day.isoformat()) for f in changed)
+
+
+def _log_holds(table: LakeTable, version: int) -> bool:
+    return (table.root / "_delta_log" / f"{version:020d}.json").exists()
+
+
+def _persist_changes(
+    lake: Lake, pipeline: CheckedPipeline, table: LakeTable, snapshot: Snapshot, name: str
+) -> None:
+    last = _last(lake, pipeline.key, None)
+    since = Window.of(last.window).version if last is not None and last.window is not None else -1
+    if since >= snapshot.version:
+        return
+    added: dict[str, DataFile] = {}
+    rewritten: set[str] = set()
+    live = {f.path: f for f in snapshot.files()}
+    for version in range(since + 1, snapshot.version + 1):
+        if not _log_holds(table, version):
+            if since == -1 and version < snapshot.version:
+                continue  # the first read starts from what the snapshot holds
+            rewritten.add(f"the log of version {version} is gone")
+            continue
+        for path, removed in _data_changes(table, version):
+            if removed:
+                rewritten.add(f"version {version} takes rows away")
+            elif path in live:
+                added[path] = live[path]
+    if since == -1:
+        added, rewritten = live, set()
+    if not added and not rewritten:
+        return
+    by_day: dict[date, list[str]] = {}
+    for item in added.values():
+        for each in business_dates(snapshot, [item]):
+            by_day.setdefault(each, []).append(item.path)
+    if rewritten:
+        day = min(by_day, default=period_end(now().date().isoformat(), pipeline.pipeline.metadata.grain))
+        reason = f"{REWRITTEN}: {'; '.join(sorted(rewritten))}; partitions: " + ", ".join(map(str, by_day))
+        _persist(lake, pipeline, [(day, Window(name, "changes", snapshot.version, since))], reason)
+        return
+    windows = [
+        (each, Window(name, "changes", snapshot.version, since, tuple(sorted(paths))))
+        for each, paths in sorted(by_day.items())
+    ]
+    _persist(lake, pipeline, windows)
+
+
+def _data_changes(table: LakeTable, version: int) -> list[tuple[str, bool]]:
+    """(path, removed) of every file action of a commit that changes data."""
+    out = []
+    log = table.root / "_delta_log" / f"{version:020d}.json"
+    for line in log.read_text(encoding="utf-8").splitlines():
+        action = json.loads(line)
+        for kind in ("add", "remove"):
+            entry = action.get(kind)
+            if entry and entry.get("dataChange", True):
+                out.append((unquote(entry["path"]), kind == "remove"))
+    return out
+
+
+def _last(lake: Lake, pipeline: str, day: date | None) -> Batch | None:
+    """The newest batch whose window counts as read: not one that is held for its upstream."""
+    with lake.ledger.read() as session:
+        read = or_(Batch.reason.is_(None), Batch.reason.not_like(f"{REWRITTEN}%"))
+        chosen = select(Batch).where(Batch.pipeline == pipeline, Batch.origin == "table", read)
+        if day is not None:
+            chosen = chosen.where(Batch.business_date == day)
+        return session.scalars(chosen.order_by(Batch.arrival.desc()).limit(1)).first()
+
+
+def _persist(
+    lake: Lake, pipeline: CheckedPipeline, windows: Sequence[tuple[date, Window]], fault: str | None = None
+) -> None:
+    """All in one transaction: the dates of one range of changes are read together or not at all."""
+    with lake.ledger.write() as session:
+        newest = session.scalar(select(func.max(Batch.arrival)).where(Batch.pipeline == pipeline.key)) or 0
+        for day, window in windows:
+            parts = (pipeline.key, window.table, day.isoformat(), str(window.since), str(window.version))
+            identity = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+            if session.get(Batch, identity) is not None:
+                continue
+            newest += 1
+            session.add(
+                Batch(
+                    id=identity,
+                    key=batch_key(day, f"{window.table.rsplit('.', 1)[-1]}-v{window.version}", 1, identity),
+                    pipeline=pipeline.key,
+                    business_date=day,
+                    origin="table",
+                    sender=None,
+                    arrival=newest,
+                    window=window.as_dict(),
+                    status="open",
+                    reason=fault,
+                    attempt=1,
+                    created_at=now(),
+                )
+            )
+    journal_open_batches(lake, pipeline.key)

@@ -1,0 +1,262 @@
+"""A Delta table as the platform writes it: files that already exist are committed, against the snapshot that was read.
+
+Every commit is made with no retries of the library's own: a commit in between means that the caller opens the table
+again, looks, and computes anew. A stale commit with removes was seen to land after a compaction and keep old and new
+rows; without library retries it cannot. The committed version is therefore always the snapshot's version plus one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from processing.frame import BATCH_ID, BUSINESS_DATE, RECORD_ID
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+SKIPPING_COLUMNS = (BATCH_ID, BUSINESS_DATE, RECORD_ID, "batch_id")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+class CommitConflict(Exception):
+    """Another commit landed since the snapshot was read (transient: open again, look, compute anew)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of a table. `path` is relative to the table; `low` and `high` are statistics by column."""
+
+    path: str
+    size: int
+    records: int
+    partition: Mapping[str, str | None]
+    low: Mapping[str, Any]
+    high: Mapping[str, Any]
+
+    def may_hold(self, column: str, value: str) -> bool:
+        """False only where the statistics rule the value out."""
+        if column in self.partition:
+            return self.partition[column] == value
+        low, high = self.low.get(column), self.high.get(column)
+        return low is None or high is None or str(low) <= value <= str(high)
+
+    def holds_only(self, column: str, value: str) -> bool:
+        """True only where the statistics prove that every row has the value."""
+        if column in self.partition:
+            return self.partition[column] == value
+        return str(self.low.get(column)) == value == str(self.high.get(column)) and self.low.get(column) is not None
+
+
+class Snapshot:
+    """One version of a table, and the commit that may follow it."""
+
+    def __init__(self, root: Path, table: DeltaTable) -> None:
+        self.root = root
+        self._table = table
+        self.version: int = table.version()
+
+    def transaction(self, name: str) -> int:
+        """The greatest version committed under a transaction id; 0 where there is none."""
+        return self._table.transaction_version(name) or 0
+
+    @property
+    def partition_by(self) -> list[str]:
+        return list(self._table.metadata().partition_columns)
+
+    def schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        return pa.schema(self._table.schema())
+
+    def files(self) -> list[DataFile]:
+        import pyarrow as pa
+
+        rows = pa.table(self._table.get_add_actions(flatten=True)).to_pylist()
+        out = []
+        for row in rows:
+            part = {k.removeprefix("partition."): v for k, v in row.items() if k.startswith("partition.")}
+            out.append(
+                DataFile(
+                    path=unquote(row["path"]),
+                    size=row["size_bytes"],
+                    records=row["num_records"],
+                    partition={k: None if v is None else str(v) for k, v in part.items()},
+                    low={k.removeprefix("min."): v for k, v in row.items() if k.startswith("min.")},
+                    high={k.removeprefix("max."): v for k, v in row.items() if k.startswith("max.")},
+                )
+            )
+        return sorted(out, key=lambda f: f.path)
+
+    def commit(
+        self,
+        adds: Sequence[DataFile],
+        removes: Iterable[DataFile],
+        transactions: Mapping[str, int],
+        metadata: Mapping[str, str],
+    ) -> int:
+        """Adds and removes files in one commit and returns its version; CommitConflict when the table has moved on."""
+        from deltalake import CommitProperties, Transaction
+        from deltalake.exceptions import CommitFailedError
+        from deltalake.transaction import AddAction, RemoveAction
+
+        now = int(time.time() * 1000)
+        actions: list[Any] = [
+            RemoveAction(f.path, True, now, f.size, dict(f.partition) if self.partition_by else None) for f in removes
+        ]
+        actions += [AddAction(f.path, f.size, dict(f.partition), now, True, _stats(f)) for f in adds]
+        properties = CommitProperties(
+            custom_metadata=dict(metadata),
+            max_commit_retries=0,
+            app_transactions=[Transaction(name, version) for name, version in transactions.items()],
+        )
+        try:
+            self._table.create_write_transaction(
+                actions, "append", self._table.schema(), self.partition_by, commit_properties=properties
+            )
+        except CommitFailedError as error:
+            raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
+        return self.version + 1
+
+    def merge(
+        self,
+        source: pa.RecordBatchReader,
+        keys: Sequence[str],
+        transactions: Mapping[str, int],
+        metadata: Mapping[str, str],
+    ) -> int:
+        """Replaces the rows with the source's keys and inserts the others, in one commit against this snapshot."""
+        from deltalake import CommitProperties, Transaction
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        predicate = " AND ".join(f't."{k}" = s."{k}"' for k in keys)
+        properties = CommitProperties(
+            custom_metadata=dict(metadata),
+            max_commit_retries=0,
+            app_transactions=[Transaction(name, version) for name, version in transactions.items()],
+        )
+        try:
+            (
+                self._table.merge(
+                    source, predicate, source_alias="s", target_alias="t", commit_properties=properties
+                )
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute()
+            )
+        except CommitFailedError as error:
+            raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
+        except DeltaError as error:
+            if "concurrent" in str(error).lower():
+                raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
+            raise
+        return self.version + 1
+
+    def find_commit(self, wanted: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
+        """(version, commit info) of the newest commit whose metadata has these values; None where the log lost it."""
+        for entry in self._table.history():
+            if all(entry.get(key) == value for key, value in wanted.items()):
+                return int(entry["version"]), entry
+        return None
+
+    def dataset(self, files: Sequence[DataFile] | None = None) -> Any:
+        """The rows as a pyarrow dataset (partition columns included), of all files or of some."""
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
+        schema = self.schema()
+        chosen = self.files() if files is None else files
+        keys = self.partition_by
+        fragments = []
+        parquet = ds.ParquetFileFormat()
+        from pyarrow.fs import LocalFileSystem
+
+        local = LocalFileSystem()
+        for item in chosen:
+            guarantee = None
+            for key in keys:
+                field = ds.field(key)
+                value = item.partition[key]
+                part = field.is_null() if value is None else field == pa.scalar(value).cast(schema.field(key).type)
+                guarantee = part if guarantee is None else guarantee & part
+            fragments.append(parquet.make_fragment(str(self.root / item.path), local, partition_expression=guarantee))
+        return ds.FileSystemDataset(fragments, schema, parquet, local)
+
+
+def _stats(file: DataFile) -> str:
+    return json.dumps({"numRecords": file.records, "minValues": dict(file.low), "maxValues": dict(file.high)})
+
+
+class LakeTable:
+    """A table by its folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def exists(self) -> bool:
+        return (self.root / "_delta_log").is_dir()
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        from deltalake import DeltaTable
+
+        return Snapshot(self.root, DeltaTable(str(self.root), version=version))
+
+    def open_or_create(self, schema: pa.Schema, partition_by: Sequence[str], description: str) -> Snapshot:
+        """Creates an empty table where there is none: all columns nullable, statistics on the identity columns."""
+        import pyarrow as pa
+        from deltalake import DeltaTable
+
+        if not self.exists:
+            self.root.mkdir(parents=True, exist_ok=True)
+            nullable = pa.schema([f.with_nullable(True) for f in schema])
+            skipping = [c for c in SKIPPING_COLUMNS if c in schema.names and c not in partition_by]
+            DeltaTable.create(
+                str(self.root),
+                nullable,
+                mode="ignore",
+                partition_by=list(partition_by),
+                description=description,
+                configuration={"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else None,
+            )
+        return self.snapshot()
+
+    def add_columns(self, schema: pa.Schema) -> Snapshot:
+        """Adds the columns the table lacks, as nullable, in a metadata commit of its own."""
+        from deltalake import Schema
+
+        snapshot = self.snapshot()
+        have = set(snapshot.schema().names)
+        fields = [f for f in Schema.from_arrow(schema).fields if f.name not in have]
+        if fields:
+            snapshot._table.alter.add_columns(fields)
+        return self.snapshot()
+
+
+def describe_parquet(root: Path, path: str, columns: Sequence[str] = SKIPPING_COLUMNS) -> DataFile:
+    """A staged Parquet file as a table file: size, row count, statistics; partition values from its folder names."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(root / path)
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    for column in columns:
+        if column not in names:
+            continue
+        index = names.index(column)
+        parts = [metadata.row_group(g).column(index).statistics for g in range(metadata.num_row_groups)]
+        if parts and all(s is not None and s.has_min_max for s in parts):
+            low[column] = str(min(s.min for s in parts))
+            high[column] = str(max(s.max for s in parts))
+    partition: dict[str, str | None] = {}
+    for part in Path(path).parent.parts:
+        key, _, value = part.partition("=")
+        partition[key] = None if value == _NULL_PARTITION else unquote(value)
+    return DataFile(path, (root / path).stat().st_size, metadata.num_rows, partition, low, high)
