@@ -28,7 +28,11 @@ def later_steps(pipeline: CheckedPipeline) -> tuple[StepPlan, ...]:
 
 
 def record_frame(
-    pipeline: CheckedPipeline, rows: DataFrame, runners: Mapping[str, Runner], runtime: Runtime, materialise: Materialise
+    pipeline: CheckedPipeline,
+    rows: DataFrame,
+    runners: Mapping[str, Runner],
+    runtime: Runtime,
+    materialise: Materialise,
 ) -> DataFrame:
     """Every record of the driving source with its columns, identity, final `_status` and `_errors`."""
     from pyspark.sql import functions as F

@@ -117,7 +117,7 @@ def _held_by_file(
         counted = Counts(in_=Scan.of(item.facts).records)
         reason = faults.get(item.arrival, "another file of the batch is broken")
         lines.append(FileOutcome(item.uri, "held", reason, counted))
-    checks = ()
+    checks: tuple[CheckOutcome, ...] = ()
     if any(reason.startswith("control_total") for reason in faults.values()):
         checks = (CheckOutcome("control_totals", "error", False, 0, "declared and counted records differ"),)
     return BatchOutcome(

@@ -202,7 +202,8 @@ def claim_ready(
             left[pipeline.pipeline.id] = unsettled
             fresh = unclaimed(ledger, pipeline.key, zone.id, settled)
             waiting |= {s.name: s for s in fresh}
-            capped, size = [], 0
+            capped: list[Sighting] = []
+            size = 0
             for item in fresh[: zone.max_files]:
                 size += item.size
                 if capped and size > zone.max_bytes:

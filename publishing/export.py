@@ -31,7 +31,9 @@ def export_folder(lake: Lake, app: str, target: CsvTarget, batch: Batch) -> Path
     return lake.application_path(app, batch.business_date.strftime(target.path))
 
 
-def export_csv(lake: Lake, app: str, target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> int | None:
+def export_csv(
+    lake: Lake, app: str, target: CheckedTarget, files: Sequence[DataFile], given: Publication
+) -> int | None:
     """Writes the rows once; the number of rows written, None where this attempt's export stands there already."""
     chosen = target.target
     assert isinstance(chosen, CsvTarget)  # noqa: S101 - the caller chose by kind

@@ -1,4 +1,4 @@
-"""The manifest of an attempt: what was staged and what was counted. Once it is in the journal, it is what gets published."""
+"""The manifest of an attempt: what was staged and counted. Once it is in the journal, it is what gets published."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import Manifest
 from resources.lake_table import DataFile, Snapshot, describe_parquet
+from resources.quarantine_key import quarantine_key
 
 OPEN = "open"
 HELD = "held"
@@ -124,7 +125,7 @@ def _rows(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    key = lake.secrets.quarantine_key(lake.settings.data)
+    key = quarantine_key(lake.settings)
     root = lake.settings.data / manifest.root
     state = HELD if manifest.held else OPEN
     for item in manifest.records[f.QUARANTINED]:
@@ -181,16 +182,18 @@ def _payloads(
         file = raw[arrival]
         names = list(file.scan.header or source.columns or [x.name for x in pipeline.driving.contract.fields])
         for number, payload in raw_records(file.path, file.scan, sorted(wanted), source):
-            found[wanted[number]] = (payload, dict(zip(names, _cells(payload, file.scan.encoding, source), strict=False)))
+            cells = _cells(payload, file.scan.encoding, source)
+            found[wanted[number]] = (payload, dict(zip(names, cells, strict=False)))
     return found
 
 
 def _cells(payload: bytes, encoding: str, source: CsvSource) -> list[str]:
     text = payload.decode(encoding, errors="replace")
-    quoting = csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=source.delimiter, quotechar=source.quote or '"', quoting=quoting
-    )
+    lines = io.StringIO(text, newline="")
+    if source.quote:
+        reader = csv.reader(lines, delimiter=source.delimiter, quotechar=source.quote)
+    else:
+        reader = csv.reader(lines, delimiter=source.delimiter, quoting=csv.QUOTE_NONE)
     try:
         return next(reader, [])
     except csv.Error:  # a cell beyond the module's limit: no preview, the sealed bytes are whole

@@ -1,11 +1,9 @@
-"""Running a pipeline: claim, persist, and bring every open batch to its end. What a crash left behind is taken up first."""
+"""Running a pipeline: claim, persist, and bring every open batch to its end, those a crash left behind first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 
@@ -15,7 +13,7 @@ from publishing.attempt import run_attempt
 from publishing.claim import Sighting, claim, look_at, look_until_settled, zone_name
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch, Claim, LandedFile
+from publishing.ledger import Attempt, Batch, Claim
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.upstream import persist_table_batches
 
@@ -86,7 +84,9 @@ def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> lis
 
 def _unreadable(pipeline: CheckedPipeline, sighting: Sighting) -> BatchOutcome:
     """What lies in the zone and cannot be read: held, and looked at again by every run until it is gone."""
-    reason = f"unreadable: {sighting.version}" if sighting.regular else "not_a_file: a folder or special file lies there"
+    reason = "not_a_file: a folder or special file lies there"
+    if sighting.regular:
+        reason = f"unreadable: {sighting.version}"
     today = datetime.now(UTC).date().isoformat()
     return BatchOutcome(
         batch="",
@@ -121,18 +121,3 @@ def _reopen(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
                 batch.attempt += 1
             batch.status = "open"
 
-
-def landed_files(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
-    """The files of a batch in order of arrival."""
-    with lake.ledger.read() as session:
-        return session.scalars(
-            select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
-        ).all()
-
-
-def raw_path(lake: Lake, pipeline: CheckedPipeline, file: LandedFile) -> Path:
-    return lake.raw_root(pipeline.key) / file.raw
-
-
-def as_json(outcome: PipelineOutcome) -> dict[str, Any]:
-    return {"pipeline": outcome.pipeline, "status": outcome.status}

@@ -71,7 +71,8 @@ def check_dataset(rule: DatasetRule, files: Sequence[str], rows: int) -> CheckOu
     if kind == "rowCount":
         low, high = int(wanted.get("min", 0)), int(wanted["max"]) if "max" in wanted else None
         passed = rows >= low and (high is None or rows <= high)
-        return CheckOutcome(name, severity, passed, 0 if passed else rows, f"{rows} rows, wanted {low}..{high or 'any'}")
+        wanted_rows = f"{low}..{'any' if high is None else high}"
+        return CheckOutcome(name, severity, passed, 0 if passed else rows, f"{rows} rows, wanted {wanted_rows}")
     if kind == "completeness":
         least = float(wanted.get("min", 1))
         missing = sum(column.null_count for column in _columns(files, rule.columns))
