@@ -1,0 +1,140 @@
+"""A jobPipeline as an op graph, where retry, halt, skip, continue and fallback mean what they say.
+
+Native asset jobs skip every dependent of what failed; ops let a job go on. An op logs the same events as the asset.
+
+    halt      nothing that has not started yet runs            the op fails, later ops see `Chain.halted`
+    retry     again, up to maxRetries, then halt               retry policy of the op; held is never retried
+    skip      dependents are skipped, the rest goes on         the op fails, Dagster skips its dependents
+    continue  dependents run all the same                      the op hands its failure on; the last op fails the run
+    fallback  another pipeline runs instead                    inside the same op
+"""
+
+# Annotations stay objects here: Dagster reads that of `context` and understands no text.
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from datalake_assets import names
+from datalake_assets.perform import Event, perform
+from pipeline_xml.checked import Catalog, CheckedPipeline
+from pipeline_xml.model import JobPipeline, PipelineRef
+
+VERDICT = "verdict"
+
+
+class Chain:
+    """What ops of one run know of each other."""
+
+    def __init__(self) -> None:
+        self.halted: str | None = None
+
+
+def chain_resource() -> dg.ResourceDefinition:
+    return dg.ResourceDefinition(lambda _context: Chain(), description="What the ops of a job pipeline share.")
+
+
+def chain_job(job: JobPipeline, catalog: Catalog) -> dg.JobDefinition:
+    ops = {ref.id: _op(job, ref, catalog) for ref in job.refs}
+    lenient = [ref for ref in job.refs if ref.on_failure == "continue"]
+    nodes: list[dg.NodeDefinition] = list(ops.values())
+    dependencies: dict[str, Mapping[str, dg.DependencyDefinition]] = {
+        ops[ref.id].name: {_after(up): dg.DependencyDefinition(ops[up].name, "done") for up in ref.depends_on}
+        for ref in job.refs
+    }
+    if lenient:
+        verdict = _verdict(job, lenient)
+        nodes.append(verdict)
+        dependencies[verdict.name] = {
+            _after(ref.id): dg.DependencyDefinition(ops[ref.id].name, "done") for ref in lenient
+        }
+    graph = dg.GraphDefinition(
+        name=names.chain_job(job), description=job.description or None, node_defs=nodes, dependencies=dependencies
+    )
+    return graph.to_job(
+        name=names.chain_job(job),
+        executor_def=dg.in_process_executor,
+        tags={names.LOCK_TAG: names.chain_job(job)},
+        metadata={"version": job.version, "owner": job.owner, "definition": str(job.where)},
+    )
+
+
+def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition:
+    checked = _pipeline(catalog, job, ref.id)
+    fallback = _pipeline(catalog, job, ref.fallback) if ref.on_failure == "fallback" and ref.fallback else None
+    retries = ref.max_retries if ref.on_failure == "retry" else 0
+
+    @dg.op(
+        name=f"{names.chain_job(job)}__{names.identifier(ref.id)}",
+        description=checked.pipeline.metadata.description or None,
+        ins={_after(up): dg.In(dg.Nothing) for up in ref.depends_on},
+        out={"done": dg.Out(str, is_required=False)},
+        required_resource_keys={"lake", "chain"},
+        retry_policy=dg.RetryPolicy(max_retries=retries) if retries else None,
+        tags={"pipeline": checked.key},
+    )
+    def run(context: dg.OpExecutionContext) -> Iterator[Any]:
+        chain: Chain = context.resources.chain
+        if chain.halted:
+            context.log.warning(f"{checked.key} does not run: {chain.halted} failed and halts the job")
+            return
+        problem, ended = "", False
+        try:
+            problem = yield from _perform(context, checked, fallback, ref)
+            ended = True
+        except dg.Failure as failure:
+            ended = failure.allow_retries and context.retry_number < retries  # another attempt decides
+            raise
+        finally:
+            if not ended and ref.on_failure in ("halt", "retry", "fallback"):
+                chain.halted = checked.key
+        yield dg.Output(problem, "done")
+
+    return run
+
+
+def _perform(
+    context: dg.OpExecutionContext, checked: CheckedPipeline, fallback: CheckedPipeline | None, ref: PipelineRef
+) -> Generator[Event, None, str]:
+    """Returns what went wrong where that does not stop the dependents, else nothing."""
+    try:
+        yield from perform(context, checked)
+    except dg.Failure as failure:
+        if fallback is None and ref.on_failure != "continue":
+            raise
+        problem = str(failure.description)
+    else:
+        return ""
+    if fallback is None:
+        context.log.error(f"{problem}; dependents run all the same")
+        return problem
+    context.log.warning(f"{problem}; {fallback.key} runs instead")
+    yield from perform(context, fallback)
+    return ""
+
+
+def _verdict(job: JobPipeline, lenient: list[PipelineRef]) -> dg.OpDefinition:
+    """Fails the run, after everything that could still run did, where a pipeline marked `continue` failed."""
+
+    @dg.op(
+        name=f"{names.chain_job(job)}__{VERDICT}",
+        ins={_after(ref.id): dg.In(str) for ref in lenient},
+        description="Fails the run where a pipeline that lets its dependents run had failed.",
+    )
+    def verdict(_context: dg.OpExecutionContext, **problems: str) -> None:
+        found = [text for _, text in sorted(problems.items()) if text]
+        if found:
+            raise dg.Failure("; ".join(found), allow_retries=False)
+
+    return verdict
+
+
+def _pipeline(catalog: Catalog, job: JobPipeline, pipeline_id: str) -> CheckedPipeline:
+    checked = catalog.pipeline(job.app, pipeline_id)
+    if checked is None:
+        raise ValueError(f"{job.where}: job {job.id} names pipeline {pipeline_id}, which application {job.app} lacks")
+    return checked
+
+
+def _after(pipeline_id: str) -> str:
+    return f"after_{names.identifier(pipeline_id)}"

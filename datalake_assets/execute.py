@@ -1,0 +1,172 @@
+"""What `lake run` and `lake checks` call: the job of the code location, run in this process.
+
+The outcomes do not pass through Dagster: the work that the run is given remembers them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+
+import dagster as dg
+
+from datalake_assets import names
+from datalake_assets.catalog import load, only
+from datalake_assets.in_process import run_here
+from datalake_assets.work import Announce, OpenWork, Work, lake_work
+from pipeline_xml.checked import Catalog, CheckedPipeline
+from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome, RunOutcome, worst
+from resources.settings import Settings
+
+Watch = Callable[[str, BatchOutcome], None]  # pipeline (app/pipeline) and its batch, as each ends
+
+
+class UnknownName(Exception):
+    """A pipeline, job or application that is not there; says which are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksOutcome:
+    """`run` is Dagster's run id; `checks` are by pipeline (app/pipeline)."""
+
+    run: str
+    checks: Mapping[str, tuple[CheckOutcome, ...]]
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """No check of severity error failed, and every pipeline could be checked."""
+        failed = [c for group in self.checks.values() for c in group if not c.passed and c.severity == "error"]
+        return self.error is None and not failed
+
+
+@dataclass
+class Recording:
+    """Work that remembers what came of it. A pipeline that was retried has its last outcome."""
+
+    open_work: OpenWork
+    watch: Watch | None = None
+    runs: dict[str, PipelineOutcome] = field(default_factory=dict)
+    evaluated: dict[str, tuple[CheckOutcome, ...]] = field(default_factory=dict)
+
+    @contextmanager
+    def opened(self) -> Iterator[Work]:
+        with self.open_work() as work:
+            yield _Recorded(work, self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    work: Work
+    recording: Recording
+
+    def run(
+        self,
+        checked: CheckedPipeline,
+        *,
+        run_id: str,
+        business_date: date | None,
+        reprocess: bool,
+        claim: str | None,
+        announce: Announce,
+    ) -> PipelineOutcome:
+        ended: list[BatchOutcome] = []
+
+        def both(batch: BatchOutcome) -> None:
+            ended.append(batch)
+            announce(batch)
+            if self.recording.watch is not None:
+                self.recording.watch(checked.key, batch)
+
+        outcome: PipelineOutcome | None = None
+        try:
+            outcome = self.work.run(
+                checked, run_id=run_id, business_date=business_date, reprocess=reprocess, claim=claim, announce=both
+            )
+            return outcome
+        finally:
+            problem = sys.exception()
+            broken = PipelineOutcome(checked.key, "failed", tuple(ended), f"{type(problem).__name__}: {problem}")
+            self.recording.runs[checked.key] = outcome or broken
+
+    def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:
+        found = self.work.checks(checked, business_date)
+        self.recording.evaluated[checked.key] = found
+        return found
+
+
+def execute(
+    settings: Settings,
+    app: str,
+    name: str,
+    business_date: date | None = None,
+    reprocess: bool = False,
+    *,
+    watch: Watch | None = None,
+    catalog: Catalog | None = None,
+    open_work: OpenWork | None = None,
+) -> RunOutcome:
+    """Runs a pipeline, or the job pipeline where no pipeline has the name; everything ready, or one business date.
+
+    UnknownName where neither exists; DefinitionError where the definitions have errors. Failures of the run itself are
+    in the outcome.
+    """
+    full = catalog or load(settings)
+    loaded = _application(full, app)
+    checked, job = loaded.pipeline(app, name), loaded.job(app, name)
+    if checked is not None:
+        job_name, assets = names.layer_job(checked), frozenset(names.target_key(t) for t in checked.targets)
+    elif job is not None:
+        job_name, assets = names.chain_job(job), frozenset[dg.AssetKey]()
+    else:
+        found = loaded.applications[0]
+        valid = [p.pipeline.id for p in found.pipelines] + [j.id for j in found.jobs]
+        raise UnknownName(f"application '{app}' has no pipeline or job '{name}'; valid: {', '.join(valid) or 'none'}")
+    tags = _date_tag(business_date) | ({names.REPROCESS_TAG: "true"} if reprocess else {})
+    recording = Recording(open_work or lake_work(settings, full), watch)
+    ended = run_here(settings, loaded, recording.opened, job_name, assets, tags)
+    outcomes = tuple(recording.runs.values())
+    statuses = [outcome.status for outcome in outcomes]
+    if ended.success:  # what a fallback made good does not count against the run
+        statuses = [status for status in statuses if status not in ("held", "failed")]
+    elif not {"held", "failed"} & set(statuses):
+        statuses.append("failed")
+    status = worst(statuses)
+    return RunOutcome(ended.run_id, status, outcomes, ended.error if status == "failed" else None)
+
+
+def execute_checks(
+    settings: Settings,
+    app: str,
+    pipeline: str | None = None,
+    business_date: date | None = None,
+    *,
+    catalog: Catalog | None = None,
+    open_work: OpenWork | None = None,
+) -> ChecksOutcome:
+    """Evaluates the checks of an application, or of one of its pipelines, on what is published."""
+    full = catalog or load(settings)
+    loaded = _application(full, app)
+    keys = [p.key for p in loaded.applications[0].pipelines if pipeline in (None, p.pipeline.id)]
+    if pipeline is not None and not keys:
+        valid = ", ".join(p.pipeline.id for p in loaded.applications[0].pipelines)
+        raise UnknownName(f"application '{app}' has no pipeline '{pipeline}'; valid: {valid or 'none'}")
+    tags = _date_tag(business_date) | {names.PIPELINES_TAG: f"{app}/{pipeline}" if pipeline else app}
+    recording = Recording(open_work or lake_work(settings, full))
+    ended = run_here(settings, loaded, recording.opened, names.ALL_CHECKS_JOB, frozenset(), tags)
+    broken = set(keys) - set(recording.evaluated)
+    return ChecksOutcome(ended.run_id, recording.evaluated, ended.error if broken else None)
+
+
+def _application(catalog: Catalog, app: str) -> Catalog:
+    if catalog.application(app) is None:
+        valid = ", ".join(a.name for a in catalog.applications)
+        raise UnknownName(f"no application '{app}' in {catalog.root}; valid: {valid or 'none'}")
+    return only(catalog, (app,))
+
+
+def _date_tag(business_date: date | None) -> dict[str, str]:
+    return {names.BUSINESS_DATE_TAG: business_date.isoformat()} if business_date else {}

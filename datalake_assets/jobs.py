@@ -1,0 +1,61 @@
+"""The few jobs of a code location: one an application, layer and grain, and one that checks everything published."""
+
+# Annotations stay objects here: Dagster reads that of `context` and understands no text.
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from datalake_assets import names
+from datalake_assets.perform import check_published
+from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
+from pipeline_xml.model import JobPipeline
+
+
+def layer_jobs(application: CheckedApplication) -> dict[str, dg.AssetSelection]:
+    """Name to selection of each job of an application."""
+    found: dict[str, list[dg.AssetKey]] = {}
+    for checked in application.pipelines:
+        found.setdefault(names.layer_job(checked), []).extend(names.target_key(t) for t in checked.targets)
+    return {name: dg.AssetSelection.assets(*keys) for name, keys in found.items()}
+
+
+def checks_job(catalog: Catalog) -> dg.JobDefinition:
+    """All checks on what is published, across grains, which a job of assets cannot mix. Fails on a failed error.
+
+    The tag `datalake/pipelines` (app or app/pipeline, comma-separated) limits it.
+    """
+
+    @dg.op(name=names.ALL_CHECKS_JOB + "_op", required_resource_keys={"lake"})
+    def evaluate(context: dg.OpExecutionContext) -> Iterator[Any]:
+        failed = []
+        for checked in _selected(catalog, context.run.tags.get(names.PIPELINES_TAG, "")):
+            outcomes, evaluations = check_published(context, checked)
+            yield from evaluations
+            failed += [f"{checked.key} {o.name}" for o in outcomes if not o.passed and o.severity == "error"]
+        if failed:
+            raise dg.Failure(f"failed checks: {', '.join(failed)}", allow_retries=False)
+        yield dg.Output(None)
+
+    @dg.job(
+        name=names.ALL_CHECKS_JOB,
+        executor_def=dg.in_process_executor,
+        description="Evaluates every check on what is published; fails where one of severity error fails.",
+    )
+    def job() -> None:
+        evaluate()
+
+    return job
+
+
+def _selected(catalog: Catalog, tag: str) -> Iterator[CheckedPipeline]:
+    wanted = {name.strip() for name in tag.split(",") if name.strip()}
+    for application in catalog.applications:
+        for checked in application.pipelines:
+            if not wanted or wanted & {application.name, checked.key}:
+                yield checked
+
+
+def scheduled_elsewhere(jobs: Iterable[JobPipeline]) -> set[str]:
+    """Pipelines of a scheduled job: they ignore their own schedule."""
+    return {ref.id for job in jobs if job.schedule for ref in job.refs}

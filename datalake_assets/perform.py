@@ -1,0 +1,116 @@
+"""One pipeline inside a run: performs it and says what became of each batch. Shared by assets and job pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from datalake_assets import names
+from datalake_assets.check_specs import evaluation, verdicts
+from datalake_assets.events import evaluations, held_reasons, materializations, quarantined
+from datalake_assets.work import Work
+from pipeline_xml.checked import CheckedPipeline
+from publishing.outcome import BatchOutcome, CheckOutcome
+
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run was asked for; all of it travels in run tags, so the UI, sensors and the command line ask alike."""
+
+    partition: str | None = None
+    business_date: date | None = None
+    reprocess: bool = False
+    claim: str | None = None
+    claim_of: str | None = None
+
+    @staticmethod
+    def of(tags: Mapping[str, str], partition: str | None) -> Request:
+        text = partition or tags.get(names.BUSINESS_DATE_TAG)
+        return Request(
+            partition=partition,
+            business_date=date.fromisoformat(text) if text else None,
+            reprocess=tags.get(names.REPROCESS_TAG, "").lower() == "true",
+            claim=tags.get(names.CLAIM_TAG),
+            claim_of=tags.get(names.CLAIM_PIPELINE_TAG),
+        )
+
+    def claim_for(self, checked: CheckedPipeline) -> str | None:
+        """A claim is of one pipeline; the others of the run take whatever is ready."""
+        return self.claim if self.claim_of == checked.pipeline.id else None
+
+
+def request_of(context: Context) -> Request:
+    partition = context.partition_key if context.has_partition_key else None
+    return Request.of(context.run.tags, partition)
+
+
+def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
+    """Runs the pipeline and yields what its batches say; dg.Failure where it is held (no retry helps) or failed.
+
+    Events are yielded, because Dagster drops those that were logged through a context once the step raises; and also
+    where the run broke off, because the batches that ended are published.
+    """
+    work: Work = context.resources.lake
+    request = request_of(context)
+    batches: list[BatchOutcome] = []
+
+    def announce(batch: BatchOutcome) -> None:
+        batches.append(batch)
+        counts = batch.counts.as_dict()
+        context.log.info(f"{checked.key}: batch {batch.key} attempt {batch.attempt} {batch.status} {counts}")
+
+    try:
+        outcome = work.run(
+            checked,
+            run_id=context.run.run_id,
+            business_date=request.business_date,
+            reprocess=request.reprocess,
+            claim=request.claim_for(checked),
+            announce=announce,
+        )
+    finally:
+        yield from _said(context, checked, batches, request.partition)
+    if outcome.status == "held":
+        raise dg.Failure(f"{checked.key} is held: {held_reasons(outcome)}", allow_retries=False)
+    if outcome.status == "failed":
+        raise dg.Failure(f"{checked.key} failed: {outcome.error or held_reasons(outcome)}")
+    if outcome.status == "nothing_to_do":
+        context.log.info(f"{checked.key}: nothing to do")
+
+
+def check_published(
+    context: Context, checked: CheckedPipeline
+) -> tuple[tuple[CheckOutcome, ...], list[dg.AssetCheckEvaluation]]:
+    """Evaluates the checks alone, on what is published."""
+    work: Work = context.resources.lake
+    request = request_of(context)
+    outcomes = work.checks(checked, request.business_date)
+    partition = request.partition or (request.business_date.isoformat() if request.business_date else None)
+    return outcomes, [evaluation(checked, verdict, partition) for verdict in verdicts(checked, outcomes)]
+
+
+def _said(
+    context: Context, checked: CheckedPipeline, batches: list[BatchOutcome], partition: str | None
+) -> Iterator[Event]:
+    # what could not even be read has the date of the look, which is no period of the feed
+    dates = [batch.business_date for batch in batches if batch.checks or batch.status == "published"]
+    _add(context, names.business_dates(checked.pipeline.metadata.grain), dates)
+    rejected = [batch for batch in batches if quarantined(checked, batch)]
+    _add(context, names.quarantine_partitions(checked), [batch.key for batch in rejected])
+    for batch in batches:
+        yield from materializations(checked, batch)
+    for batch in rejected:
+        if event := quarantined(checked, batch):
+            yield event
+    yield from evaluations(checked, batches, partition)
+
+
+def _add(context: Context, partitions: dg.DynamicPartitionsDefinition, keys: list[str]) -> None:
+    if partitions.name is not None and keys:
+        context.instance.add_dynamic_partitions(partitions.name, keys)

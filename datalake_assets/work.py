@@ -1,0 +1,88 @@
+"""What a run asks of the rooms below: run a pipeline, check what is published. Opened once a run, closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline_xml.checked import Catalog, CheckedPipeline
+from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from publishing.lake import Lake
+
+Announce = Callable[[BatchOutcome], None]
+
+
+class Work(Protocol):
+    def run(
+        self,
+        checked: CheckedPipeline,
+        *,
+        run_id: str,
+        business_date: date | None,
+        reprocess: bool,
+        claim: str | None,
+        announce: Announce,
+    ) -> PipelineOutcome:
+        """Runs everything that is ready; `announce` is called as each batch ends."""
+        ...
+
+    def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:
+        """Evaluates the checks on what is published."""
+        ...
+
+
+OpenWork = Callable[[], AbstractContextManager[Work]]
+
+
+@dataclass(frozen=True, slots=True)
+class LakeWork:
+    """The work done for real. Engines and table libraries are imported here and not before: a code location loads
+    without them, and a run that finds nothing to do never starts an engine."""
+
+    lake: Lake
+
+    def run(
+        self,
+        checked: CheckedPipeline,
+        *,
+        run_id: str,
+        business_date: date | None,
+        reprocess: bool,
+        claim: str | None,
+        announce: Announce,
+    ) -> PipelineOutcome:
+        from publishing.run import run_pipeline
+
+        return run_pipeline(
+            self.lake,
+            checked,
+            run_id=run_id,
+            business_date=business_date,
+            reprocess=reprocess,
+            claim_id=claim,
+            announce=announce,
+        )
+
+    def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:
+        from publishing.checks import published_checks
+
+        return published_checks(self.lake, checked, business_date)
+
+
+def lake_work(settings: Settings, catalog: Catalog) -> OpenWork:
+    """Opens the lake of `settings` when a run begins."""
+
+    @contextmanager
+    def opened() -> Iterator[Work]:
+        from publishing.lake import open_lake
+
+        with open_lake(settings, catalog) as lake:
+            yield LakeWork(lake)
+
+    return opened

@@ -1,0 +1,111 @@
+"""One thin sensor for each landing zone: a tick looks, claims what has settled, and asks for runs. It reads no file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from pipeline_xml.checked import CheckedApplication
+from pipeline_xml.durations import parse_duration
+from pipeline_xml.model import LandingZone
+from publishing.claim import Observation, ReadyClaim, claim_ready
+from resources.settings import Settings
+
+REQUESTS_A_TICK = 50  # submitting one takes 0.16 s of the 60 s that a tick may last; the rest wait for the next tick
+DAEMON_SECONDS = 5.0  # the daemon comes round no more often; a zone polled faster is looked at again within the tick
+
+Job = dg.JobDefinition | UnresolvedAssetJobDefinition
+Look = Callable[[str | None], tuple[Sequence[ReadyClaim], str, Observation]]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a landed file of a pipeline starts: a job, the whole of it or some assets. `claim_tag` carries the claim."""
+
+    job: Job
+    assets: Sequence[dg.AssetKey] | None
+    tags: dict[str, str]
+    claim_tag: str
+
+
+def look_into(settings: Settings, application: CheckedApplication, zone: LandingZone) -> Look:
+    """The look of a real zone: claims in the ledger, opens no engine."""
+    return lambda cursor: claim_ready(settings, application, zone, cursor)
+
+
+def landing_sensor(
+    name: str,
+    zone: LandingZone,
+    asset: dg.AssetKey,
+    look: Look,
+    launches: dict[str, Launch],
+    sleep: Callable[[float], None] = time.sleep,
+) -> dg.SensorDefinition:
+    """`look` takes the cursor and gives claims, the next cursor and what was seen; `launches` are by pipeline id."""
+    poll = max(parse_duration(zone.poll).total_seconds(), 1.0)
+    looks = max(1, int(DAEMON_SECONDS / poll))
+
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        before = json.loads(context.cursor) if context.cursor else {}
+        look_cursor: str | None = before.get("look")
+        for number in range(looks):
+            claims, look_cursor, seen = look(look_cursor)
+            fresh = [claim for claim in claims if not _has_run(context.instance, claim)]
+            if fresh or number == looks - 1:
+                break
+            sleep(poll)
+        waiting = [seen.waiting, seen.bytes]
+        return dg.SensorResult(
+            run_requests=[_request(claim, launches[claim.pipeline]) for claim in fresh[:REQUESTS_A_TICK]] or None,
+            skip_reason=None if fresh else f"{_looked_at(zone, seen)}, nothing new to claim",
+            cursor=json.dumps({"look": look_cursor, "waiting": waiting}),
+            # an event only where the zone changed: a look every few seconds would fill the log with nothing
+            asset_events=[_observed(asset, seen, fresh)] if fresh or waiting != before.get("waiting") else [],
+        )
+
+    jobs = {launch.job.name: launch.job for launch in launches.values()}
+    return dg.SensorDefinition(
+        name=name,
+        evaluation_fn=tick,
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=int(poll),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Looks into {zone.uri} every {zone.poll} and runs the pipelines of the files that have settled.",
+    )
+
+
+def _request(claim: ReadyClaim, launch: Launch) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=claim.id,
+        job_name=launch.job.name,
+        asset_selection=launch.assets,
+        tags={**launch.tags, launch.claim_tag: claim.id, "datalake/files": str(claim.files)},
+    )
+
+
+def _has_run(instance: dg.DagsterInstance, claim: ReadyClaim) -> bool:
+    """Claims stay listed until their run has settled them; a run key alone would let the first ones fill every tick."""
+    return instance.get_runs_count(dg.RunsFilter(tags={"dagster/run_key": claim.id})) > 0
+
+
+def _observed(asset: dg.AssetKey, seen: Observation, claims: Sequence[ReadyClaim]) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset,
+        metadata={
+            "files_waiting": seen.waiting,
+            "bytes_waiting": seen.bytes,
+            "oldest_seconds": float(seen.oldest_seconds),
+            "files_claimed": sum(claim.files for claim in claims),
+        },
+    )
+
+
+def _looked_at(zone: LandingZone, seen: Observation) -> str:
+    folder = Path(zone.uri).name if zone.type == "local" else zone.uri
+    return f"looked into zone {zone.id} ({folder}): {seen.waiting} files wait, {seen.bytes} bytes"
