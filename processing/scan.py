@@ -124,6 +124,7 @@ class Scanner:
             declared=declared,
             nul=self._nul,
             comments=self._comments,
+            blank_records=self._width == 1,
             findings=tuple(self._findings.values()),
         )
 

@@ -43,6 +43,7 @@ class Scan:
     `size`: bytes of the file as sent. `ranges`, `data_start` and `data_end` are offsets into the file as sent or, where
     `transcoded`, into the UTF-8 working copy made of what `Scanner.feed` returned. `encoding` is that of those bytes.
     `nul`: NUL bytes stand in the data. `comments`: comment lines stand between the records.
+    `blank_records`: a blank line is a record, as the file has one column.
     """
 
     records: int
@@ -57,6 +58,7 @@ class Scan:
     declared: int | None = None
     nul: bool = False
     comments: bool = False
+    blank_records: bool = False
     findings: tuple[Finding, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ A cell that breaks something is null in the typed column if its type is wrong, e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -143,7 +143,7 @@ def _bound(data_type: DataType, code: str, limit: Decimal) -> tuple[pa.Scalar | 
         return pa.scalar(float(limit)), code.startswith("exclusive")
     from_below = code in ("minimum", "exclusiveMinimum")
     step = Decimal(1).scaleb(-data_type.scale)
-    nearest = limit.quantize(step, ROUND_CEILING if from_below else ROUND_FLOOR)
+    nearest = limit.quantize(step, ROUND_CEILING if from_below else ROUND_FLOOR, Context(prec=400))
     # 2.5 as a minimum of whole numbers is 3, which is allowed, exclusive or not.
     strict = code.startswith("exclusive") and nearest == limit
     try:
@@ -187,5 +187,6 @@ def _mask(mask: pa.BooleanArray) -> Mask:
 
 
 def _entry(field: Field, constraint: str, message: str) -> Entry:
-    either = f", or one of the codes {', '.join(field.codes)}" if field.codes and constraint != "nul_byte" else ""
+    coded = field.codes and constraint not in ("nul_byte", "required")
+    either = f", or one of the codes {', '.join(field.codes)}" if coded else ""
     return Entry(f"contract.{field.name}.{constraint}", field.name, constraint, f"{field.name} {message}{either}")

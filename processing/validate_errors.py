@@ -1,8 +1,7 @@
-"""The `_errors` of a batch, built for whole groups of rows: what can be wrong is known beforehand, only where is not."""
+"""The `_errors` of a batch, built for groups of rows: what can go wrong is known beforehand, only where is not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -37,10 +36,6 @@ class Found:
         if len(rows):
             self._entries.append(entry)
             self._rows.append(rows)
-
-    @property
-    def by_rule(self) -> Mapping[str, Rows]:
-        return {entry.rule: rows for entry, rows in zip(self._entries, self._rows, strict=True)}
 
     def moved(self, places: Rows) -> Found:
         """The same for a batch in which row i stands at places[i]."""

@@ -1,0 +1,166 @@
+"""The files of a batch as one frame: every record parsed, typed, checked, and carrying where it came from.
+
+All of it happens in one function that the engine runs over byte ranges, so both engines give the same rows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline_xml.contract import Contract
+from pipeline_xml.model import CsvSource
+from processing import frame as f
+from processing.arrow_types import arrow_type
+from processing.read_parse import parse_range
+from processing.scan_result import Range, Scan
+from processing.validate import validate
+from processing.validate_errors import ERRORS_TYPE, Entry, Found
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+PARTITION_BYTES = 128 * 1024 * 1024
+SMALL_BYTES = 8 * 1024 * 1024  # below this one task is faster than several
+_TYPES = {
+    f.RECORD_ID: pa.string(),
+    f.BUSINESS_DATE: pa.date32(),
+    f.SENDER: pa.string(),
+    f.ARRIVAL: pa.int64(),
+    f.SOURCE_FILE: pa.string(),
+    f.SOURCE_RECORD: pa.int64(),
+}
+_DDL = {
+    f.RECORD_ID: "string",
+    f.BUSINESS_DATE: "date",
+    f.SENDER: "string",
+    f.ARRIVAL: "bigint",
+    f.SOURCE_FILE: "string",
+    f.SOURCE_RECORD: "bigint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """One file of a batch. `path` is the file that the scan's offsets speak of; `source_file` its name in the zone."""
+
+    path: str
+    delivery: str
+    arrival: int
+    source_file: str
+    business_date: date
+    scan: Scan
+    sender: str | None = None
+
+
+def read_records(
+    session: Any, source: CsvSource, contract: Contract, files: Sequence[RawFile], partitions: int | None = None
+) -> DataFrame:
+    """`contract.columns`, IDENTITY, `_status` (quarantined or null) and `_errors`: a row for each scanned record.
+
+    A record of the wrong width is a row of nulls with the error `ragged`. RecordCountError (inside the engine's own
+    error) when the parser finds other records than the scan; it names the file.
+    """
+    tasks = [(index, part) for index, file in enumerate(files) for part in file.scan.ranges]
+    size = sum(part.end - part.start for _, part in tasks)
+    if partitions is None:
+        partitions = 1 if size <= SMALL_BYTES else max(os.cpu_count() or 1, math.ceil(size / PARTITION_BYTES))
+    ids = session.range(0, len(tasks), 1, max(1, min(len(tasks), partitions)))
+    read = partial(_read_tasks, tuple(tasks), tuple(files), source, contract)
+    rows: DataFrame = ids.mapInArrow(read, _ddl(contract))
+    return rows
+
+
+def _ddl(contract: Contract) -> str:
+    columns = [(c.name, str(c.type)) for c in contract.columns]
+    columns += [*_DDL.items(), (f.STATUS, "string"), (f.ERRORS, f.ERRORS_DDL)]
+    return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in columns)
+
+
+def arrow_schema(contract: Contract) -> pa.Schema:
+    """The schema of the rows that `read_range` yields."""
+    columns = [(c.name, arrow_type(c.type)) for c in contract.columns]
+    return pa.schema([*columns, *_TYPES.items(), (f.STATUS, pa.string()), (f.ERRORS, ERRORS_TYPE)])
+
+
+def _read_tasks(
+    tasks: Sequence[tuple[int, Range]], files: Sequence[RawFile], source: CsvSource, contract: Contract,
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    for batch in batches:
+        for task in batch.column(0).to_pylist():
+            index, part = tasks[task]
+            yield read_range(files[index], part, source, contract)
+
+
+def read_range(file: RawFile, part: Range, source: CsvSource, contract: Contract) -> pa.RecordBatch:
+    """The records of one range, in order, typed and checked."""
+    with Path(file.path).open("rb") as raw:
+        raw.seek(part.start)
+        data = raw.read(part.end - part.start)
+    names = file.scan.header or source.columns or [field.name for field in contract.fields]
+    parsed = parse_range(data, part, file.scan, names, source, file.source_file)
+    typed, found = validate(parsed.columns, contract, (), file.scan.nul)
+    if parsed.ragged:
+        typed, found = _with_ragged(typed, found, parsed.ragged, part.records, len(names))
+    broken = found.mask(part.records)
+    status = pa.array(np.where(broken, 0, -1), mask=~broken).cast(pa.int32())
+    columns = [
+        *typed,
+        *_identity(file, part),
+        pa.array([f.QUARANTINED]).take(status),
+        found.array(part.records),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(contract))
+
+
+def _with_ragged(
+    typed: Sequence[pa.Array], found: Found, ragged: Sequence[tuple[int, int]], count: int, width: int
+) -> tuple[list[pa.Array], Found]:
+    """The rows spread out again, with a row of nulls at the place of each ragged record."""
+    holes = np.array([place for place, _ in ragged], np.int64)
+    sound = np.ones(count, bool)
+    sound[holes] = False
+    take = pa.array(np.cumsum(sound) - 1, mask=~sound)
+    found = found.moved(np.flatnonzero(sound))
+    widths = np.array([cells for _, cells in ragged], np.int64)
+    for cells in np.unique(widths).tolist():
+        message = f"the record must have {width} fields and has {cells}"
+        found.add(Entry("record.ragged", None, "ragged", message), holes[widths == cells])
+    return [column.take(take) for column in typed], found
+
+
+def _identity(file: RawFile, part: Range) -> list[pa.Array]:
+    count = part.records
+    numbers = np.arange(part.first_record, part.first_record + count, dtype=np.int64)
+    return [
+        _record_ids(file.delivery, numbers),
+        pa.repeat(pa.scalar(file.business_date, pa.date32()), count),
+        pa.repeat(pa.scalar(file.sender, pa.string()), count),
+        pa.repeat(pa.scalar(file.arrival, pa.int64()), count),
+        pa.repeat(pa.scalar(file.source_file, pa.string()), count),
+        pa.array(numbers),
+    ]
+
+
+def _record_ids(delivery: str, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Array:
+    """`<delivery>-<number in ten digits>`, written as one block of bytes: ten times faster than formatting each."""
+    prefix = np.frombuffer(f"{delivery}-".encode(), np.uint8)
+    width = len(prefix) + 10
+    text = np.empty((len(numbers), width), np.uint8)
+    text[:, : len(prefix)] = prefix
+    rest = numbers
+    for place in range(width - 1, len(prefix) - 1, -1):
+        rest, digit = np.divmod(rest, 10)
+        text[:, place] = digit + 48
+    offsets = np.arange(0, (len(numbers) + 1) * width, width, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(text))
