@@ -142,6 +142,7 @@ class CheckedSource:
     contract: Contract
     zone: LandingZone | None = None
     upstream: tuple[str, str, str] | None = None  # (app, layer, table) of a lake table
+    control_contract: Contract | None = None  # of the control record, where it names a schemaRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ class CheckedPipeline:
     """A pipeline ready to build and run. The first source is the driving one.
 
     `definition_hash`: sha256 over the canonical text of XML, contracts and transformation versions.
-    `rule_hash`: sha256 over the fingerprints of its rules. Row rules are evaluated on the driving source's columns,
+    `rule_hash`: sha256 over the fingerprints of its rules. Sources and targets of kinds that are not built yet are left
+    out of `sources` and `targets` and named in `not_runnable`. Row rules are evaluated on the driving source's columns,
     before the first transformation.
     """
 
@@ -173,6 +175,7 @@ class CheckedPipeline:
     dataset_rules: tuple[DatasetRule, ...]
     definition_hash: str
     rule_hash: str
+    not_runnable: tuple[str, ...] = ()  # why this version checks it, but does not run it; empty: it runs
 
     @property
     def driving(self) -> CheckedSource:

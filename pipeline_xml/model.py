@@ -15,13 +15,20 @@ Grain = Literal["day", "month", "quarter", "year"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """`where` is the element; `places` the value of each of its attributes and text children by name."""
+    """`where` is the element; `places` the value of each of its attributes and text children by name.
+
+    Items of list attributes of sources, targets and references have places of their own, named `attribute:item`.
+    """
 
     where: Location
     places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
 
     def place(self, name: str) -> Location:
         return self.places.get(name, self.where)
+
+    def item_place(self, name: str, item: str) -> Location:
+        """The place of one item of a list attribute; that of the attribute where it is not known."""
+        return self.places.get(f"{name}:{item}", self.place(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,7 @@ class Metadata(Node):
     kinds: tuple[str, ...] = ()
     product_processor: str = ""
     grain: Grain = "day"
+    reserved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +154,7 @@ class HiveTarget(Node):
     keys: tuple[str, ...] = ()
     order_by: tuple[str, ...] = ()
     schema_evolution: Literal["none", "addColumns"] = "none"
+    reserved: tuple[str, ...] = ()  # attributes written that this version refuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +253,7 @@ class LandingZone(Node):
     id: str
     type: Literal["local", "sftp", "s3"]
     uri: str
+    secret_ref: str | None = None
     poll: str = "PT30S"
     settle: str = "PT0S"
     done_marker: str | None = None

@@ -1,0 +1,109 @@
+"""One pipeline, resolved section by section: sources, steps, targets, rules; then hashed and frozen.
+
+What could not be resolved is reported once and remembered as broken, so that one mistake does not bring ten findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, Dataset, StepPlan, Transformation
+from pipeline_xml.contract import Contract
+from pipeline_xml.lake_tables import Table
+from pipeline_xml.location import Location
+from pipeline_xml.lookups import Lookups
+from pipeline_xml.model import Application, Pipeline
+from pipeline_xml.problems import Problems
+from pipeline_xml.rulebook import code
+from pipeline_xml.schema_ref import Schemas
+from pipeline_xml.types import STRING, DataType
+from pipeline_xml.written_table import WrittenTable
+
+NOT_RUNNABLE = code("LK190", "It is read and checked, and cannot run in this version.", "warning")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a pipeline is checked against. `tables` are the lake tables of the pipelines checked so far."""
+
+    applications: tuple[Application, ...]
+    texts: Mapping[str, str]
+    transformations: Mapping[str, Transformation]
+    environment: str
+    schemas: Schemas
+    lookups: Lookups
+    writers: Mapping[Table, Pipeline]
+    tables: Mapping[Table, WrittenTable]
+    problems: Problems
+
+    def application(self, name: str) -> Application:
+        return next(a for a in self.applications if a.name == name)
+
+
+class PipelineCheck:
+    """The state of checking one pipeline; the sections' own modules fill it."""
+
+    def __init__(self, pipeline: Pipeline, around: Surroundings) -> None:
+        self.pipeline, self.around, self.problems = pipeline, around, around.problems
+        self.application = around.application(pipeline.app)
+        self.sources: dict[str, CheckedSource] = {}
+        self.contracts: dict[str, Contract] = {}
+        self.datasets: dict[str, Dataset] = {}
+        self.broken: set[str] = set()  # names of datasets that exist, with columns nobody knows
+        self.used: set[str] = set()
+        self.plans: list[StepPlan] = []
+        self.not_runnable: list[str] = []
+
+    def bindings(self) -> dict[str, DataType]:
+        """Parameters of the jobs that run this pipeline; they are texts."""
+        jobs = [j for j in self.application.jobs if any(r.id == self.pipeline.id for r in j.refs)]
+        return {name: STRING for job in jobs for name in job.parameters}
+
+    def run(self) -> CheckedPipeline | None:
+        """The checked pipeline, or None when a section has an error (reported)."""
+        from pipeline_xml.check_rules import check_rules
+        from pipeline_xml.check_sources import check_sources
+        from pipeline_xml.check_steps import check_steps
+        from pipeline_xml.check_targets import check_targets
+        from pipeline_xml.fingerprint import definition_hash, rule_hash
+
+        before = len(self.problems.errors)
+        check_sources(self)
+        check_steps(self)
+        targets = check_targets(self)
+        driving = self._driving(targets)
+        row_rules, dataset_rules = check_rules(self, driving)
+        self._unbuilt(targets, driving)
+        if len(self.problems.errors) > before:
+            return None
+        ordered = sorted(self.sources.values(), key=lambda s: s.source.id != driving)
+        return CheckedPipeline(
+            pipeline=self.pipeline,
+            sources=tuple(ordered),
+            steps=tuple(self.plans),
+            targets=targets,
+            row_rules=row_rules,
+            dataset_rules=dataset_rules,
+            definition_hash=definition_hash(self.pipeline, self.around, ordered, targets, self.plans),
+            rule_hash=rule_hash(row_rules, dataset_rules),
+            not_runnable=tuple(self.not_runnable),
+        )
+
+    def _driving(self, targets: Iterable[CheckedTarget]) -> str | None:
+        """The source whose records the first target holds; without a resolved target, the first source."""
+        return next((t.dataset.driving for t in targets), next(iter(self.sources), None))
+
+    def _unbuilt(self, targets: tuple[CheckedTarget, ...], driving: str | None) -> None:
+        """What the language allows and this version cannot run: several driving sources, or branches of records."""
+        drivers = dict.fromkeys(t.dataset.driving for t in targets)
+        if len(drivers) > 1:
+            self.cannot_run(f"targets hold records of different sources ({', '.join(drivers)})", self.pipeline.where)
+        branches = dict.fromkeys(t.dataset.name for t in targets if t.dataset.per_record)
+        if len(branches) > 1:
+            self.cannot_run(f"targets write different record datasets ({', '.join(branches)})", self.pipeline.where)
+
+    def cannot_run(self, what: str, where: Location) -> None:
+        """Remember why this pipeline does not run yet, and warn of it."""
+        self.not_runnable.append(what)
+        NOT_RUNNABLE.report(self.problems, f"not runnable in this version: {what}", where)

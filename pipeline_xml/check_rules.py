@@ -1,0 +1,103 @@
+"""Rule packs: each rule over a record becomes one typed expression on the driving source's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pipeline_xml.checked import DatasetRule, RowRule
+from pipeline_xml.expressions.compile import compile_condition
+from pipeline_xml.fingerprint import rule_fingerprint
+from pipeline_xml.location import Location
+from pipeline_xml.model import Rule
+from pipeline_xml.place import items
+from pipeline_xml.rule_text import BadRule, between, in_list, length, matches, not_null
+from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
+from pipeline_xml.types import DataType
+
+if TYPE_CHECKING:
+    from pipeline_xml.check_pipeline import PipelineCheck
+
+UNKNOWN_PACK = code("LK130", "A pipeline's <quality> names a rule pack that the application does not have.")
+BAD_RULE = code("LK201", "A rule's values do not fit the type of its column, or the rule says nothing.")
+TWICE = code("LK131", "Two rules of one pipeline have the same id: each is a check with that name.")
+
+# kind -> the text of the expression a record has to fulfil, from the rule's attributes and its column's type
+_ROW: Mapping[str, Callable[[Mapping[str, str], DataType], str]] = {
+    "notNull": not_null,
+    "in": in_list,
+    "between": between,
+    "matches": matches,
+    "length": length,
+}
+_DATASET = ("unique", "rowCount", "completeness")
+_UNBUILT = ("freshness", "reconcile", "foreignKey", "expectations")
+
+
+def check_rules(check: PipelineCheck, driving: str | None) -> tuple[tuple[RowRule, ...], tuple[DatasetRule, ...]]:
+    """The rules of the pipeline's packs, over the source `driving`."""
+    packs = {p.id: p for p in check.application.packs}
+    contract = check.contracts.get(driving) if driving else None
+    seen: dict[str, Rule] = {}
+    rows: list[RowRule] = []
+    datasets: list[DatasetRule] = []
+    for name in check.pipeline.rule_packs:
+        if name not in packs:
+            message = f"unknown rule pack '{name}'"
+            UNKNOWN_PACK.report(check.problems, message, check.pipeline.place("rules"), sorted(packs))
+            continue
+        for rule in packs[name].rules:
+            if rule.id in seen:
+                first = seen[rule.id].where
+                message = f"rule '{rule.id}' of pipeline '{check.pipeline.id}' is there twice (first at {first})"
+                TWICE.report(check.problems, message, rule.place("id"))
+                continue
+            seen[rule.id] = rule
+            if rule.kind in _UNBUILT:
+                check.cannot_run(f"rule {rule.kind} '{rule.id}'", rule.where)
+            elif contract is not None and driving is not None:
+                scope = {c.name: c.type for c in contract.columns}
+                _rule(check, name, rule, scope, rows, datasets)
+    return tuple(rows), tuple(datasets)
+
+
+def _rule(
+    check: PipelineCheck,
+    pack: str,
+    rule: Rule,
+    scope: Mapping[str, DataType],
+    rows: list[RowRule],
+    datasets: list[DatasetRule],
+) -> None:
+    columns = tuple(c for c in (rule.attributes.get("column"), *items(rule.attributes.get("columns"))) if c)
+    good = True
+    for column in columns:
+        if column not in scope:
+            good = False
+            attribute = "column" if "column" in rule.attributes else "columns"
+            message = f"unknown column '{column}' in rule '{rule.id}' for pipeline '{check.pipeline.id}'"
+            where = rule.item_place(attribute, column)
+            UNKNOWN_COLUMN.report(check.problems, message, where, tuple(scope))
+    if not good:
+        return
+    mark = rule_fingerprint(pack, rule)
+    if rule.kind in _DATASET:
+        datasets.append(DatasetRule(rule, pack, columns, mark))
+        return
+    text, where = _text(check, rule, scope)
+    compiled = compile_condition(text, scope, where, check.problems, check.bindings()) if text else None
+    if compiled is not None:
+        read = columns or tuple(sorted(compiled.columns))
+        rows.append(RowRule(rule, pack, compiled, read, mark))
+
+
+def _text(check: PipelineCheck, rule: Rule, scope: Mapping[str, DataType]) -> tuple[str, Location]:
+    """The expression's text and where it stands; an empty text after a problem was reported."""
+    if rule.kind == "satisfies":
+        return rule.attributes["expression"], rule.place("expression")
+    try:
+        return _ROW[rule.kind](rule.attributes, scope[rule.attributes["column"]]), rule.where
+    except BadRule as bad:
+        message = f"rule '{rule.id}': {bad} (pipeline '{check.pipeline.id}')"
+        BAD_RULE.report(check.problems, message, rule.place(bad.attribute))
+        return "", rule.where

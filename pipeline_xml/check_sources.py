@@ -1,0 +1,151 @@
+"""Sources: each gets its contract and becomes the first dataset of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline_xml.checked import CheckedSource, Column, Dataset
+from pipeline_xml.contract import Contract, Field
+from pipeline_xml.lake_tables import report_bad_table, table_name
+from pipeline_xml.model import CsvSource, HiveSource, LandingZone, OtherSource
+from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
+from pipeline_xml.types import STRING
+
+if TYPE_CHECKING:
+    from pipeline_xml.check_pipeline import PipelineCheck
+
+NO_CONTRACT = code(
+    "LK410", "A source whose columns nobody has declared: it needs schemaRef, or columns for texts only."
+)
+UNKNOWN_ZONE = code("LK601", "A csv source's landing names no landingZone of the application.")
+UNKNOWN_TABLE = code("LK112", "A lake table that no pipeline writes, read without a schemaRef of its own.")
+CONTROL_FIELD = code("LK113", "A field number of the control record beyond the fields that its schemaRef has.")
+INFERRED = code("LK114", "inferSchema guesses types from data; a contract says what was agreed.", "warning")
+INFERRED_IN_PROD = code("LK115", "inferSchema is refused in the prod environment.")
+
+
+def check_sources(check: PipelineCheck) -> None:
+    """Fills sources, contracts and datasets of the check; a source without a contract is broken."""
+    for source in check.pipeline.sources:
+        if source.id in check.datasets or source.id in check.broken:
+            continue  # twice the same id: a rule of its own says so
+        found = _CHECKS[type(source)](check, source)
+        if found is None:
+            check.broken.add(source.id)
+            continue
+        check.contracts[source.id] = found
+        check.datasets[source.id] = first_dataset(source.id, found)
+
+
+def first_dataset(source: str, contract: Contract) -> Dataset:
+    """The rows of a source as its contract types them; every column is its own origin."""
+    columns = tuple(
+        Column(f.name, f.type, f.nullable, f.description, f.classification, frozenset({(source, f.name)}))
+        for f in contract.columns
+    )
+    return Dataset(source, columns, source)
+
+
+def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
+    pipeline = check.pipeline
+    zone = _zone(check, source)
+    _control(check, source)
+    if source.infer_schema:
+        finding = INFERRED_IN_PROD if check.around.environment == "prod" else INFERRED
+        finding.report(
+            check.problems, "inferSchema guesses types", source.place("inferSchema"), hint="write a schemaRef"
+        )
+    contract = None
+    if source.schema_ref:
+        where = source.place("schemaRef")
+        contract = check.around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, where)
+    elif source.columns:
+        contract = Contract(source.id, tuple(Field(c, STRING) for c in source.columns), source.where)
+    elif source.infer_schema:
+        check.cannot_run(f"the columns of '{source.id}' are inferred", source.place("inferSchema"))
+    else:
+        hint = 'add <schemaRef>schemas/….json</schemaRef>, or columns="…" for texts only'
+        NO_CONTRACT.report(check.problems, f"source '{source.id}' has no contract", source.where, hint=hint)
+    if contract is None:
+        return None
+    names = tuple(f.name for f in contract.fields)
+    for column in source.columns:
+        if column not in names:
+            where = source.item_place("columns", column)
+            UNKNOWN_COLUMN.report(check.problems, f"unknown column '{column}' in <csv columns>", where, names)
+    check.sources[source.id] = CheckedSource(source, contract, zone, control_contract=_control_contract(check, source))
+    return contract
+
+
+def _zone(check: PipelineCheck, source: CsvSource) -> LandingZone | None:
+    if source.landing is None:
+        return None
+    zones = {z.id: z for z in check.application.zones}
+    if source.landing not in zones:
+        message = f"unknown landing zone '{source.landing}'"
+        UNKNOWN_ZONE.report(check.problems, message, source.place("landing"), sorted(zones))
+        return None
+    return zones[source.landing]
+
+
+def _control_contract(check: PipelineCheck, source: CsvSource) -> Contract | None:
+    control = source.control
+    if control is None or control.schema_ref is None:
+        return None
+    where = control.place("schemaRef")
+    return check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, control.schema_ref, where)
+
+
+def _control(check: PipelineCheck, source: CsvSource) -> None:
+    contract = _control_contract(check, source) if source.control else None
+    if source.control is None or contract is None:
+        return
+    fields = (("field", source.control.field), ("businessDateField", source.control.business_date_field))
+    for name, number in fields:
+        if number is not None and number > len(contract.fields):
+            message = f"<control {name}> is {number}, the control record has {len(contract.fields)} fields"
+            CONTROL_FIELD.report(check.problems, message, source.control.place(name))
+
+
+def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
+    pipeline, around = check.pipeline, check.around
+    table = table_name(source.table, pipeline.app)
+    if table is None:
+        report_bad_table(source.table, source.place("table"), check.problems)
+        return None
+    written = around.tables.get(table)
+    given = None
+    if source.schema_ref:
+        given = around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, source.place("schemaRef"))
+    if written is None and table in around.writers:
+        return None  # its writer has errors of its own
+    contract = written.contract if written else given
+    if contract is None:
+        if not source.schema_ref:
+            hint = "a table that is written elsewhere needs a schemaRef on the source"
+            message = f"unknown table '{source.table}': no pipeline writes it"
+            UNKNOWN_TABLE.report(check.problems, message, source.place("table"), _tables(check), hint)
+        return None
+    check.sources[source.id] = CheckedSource(source, contract, upstream=table)
+    return contract
+
+
+def _tables(check: PipelineCheck) -> list[str]:
+    own = [f"{layer}.{name}" for app, layer, name in check.around.writers if app == check.pipeline.app]
+    return own + [".".join(t) for t in check.around.writers if t[0] != check.pipeline.app]
+
+
+def _other(check: PipelineCheck, source: OtherSource) -> Contract | None:
+    check.cannot_run(f"<{source.kind}> sources", source.where)
+    if source.schema_ref is None:
+        return None
+    where = source.place("schemaRef")
+    return check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, source.schema_ref, where)
+
+
+_CHECKS: Mapping[type, Callable[[PipelineCheck, Any], Contract | None]] = {
+    CsvSource: _csv,
+    HiveSource: _hive,
+    OtherSource: _other,
+}

@@ -1,0 +1,157 @@
+"""Targets: which dataset each writes, to which asset, by which keys, and whether its contract agrees."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pipeline_xml.checked import CheckedTarget, Dataset
+from pipeline_xml.contract import Contract
+from pipeline_xml.lake_tables import Table, report_bad_table, table_name
+from pipeline_xml.model import LAYERS, CsvTarget, HiveTarget, OtherTarget, Target
+from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
+from pipeline_xml.system_columns import PARTITION_COLUMNS
+
+if TYPE_CHECKING:
+    from pipeline_xml.check_pipeline import PipelineCheck
+
+UNKNOWN_DATASET = code("LK120", "A target's source is no dataset of this pipeline.")
+WHICH_DATASET = code("LK121", "Several sources and no transformation: a target has to name the source it writes.")
+FOREIGN_TABLE = code("LK122", "A table of another application can be read, never written.")
+UNLIKE_CONTRACT = code("LK411", "The dataset a target writes does not have the columns of the target's contract.")
+BAD_PATH = code(
+    "LK123", "An export's path leaves the application's data folder, or has a directive other than %Y %m %d."
+)
+
+
+def check_targets(check: PipelineCheck) -> tuple[CheckedTarget, ...]:
+    """The targets that could be resolved."""
+    found: list[CheckedTarget] = []
+    for target in check.pipeline.targets:
+        dataset = _dataset(check, target)
+        if isinstance(target, OtherTarget):
+            check.cannot_run(f"<{target.kind}> targets", target.where)
+        elif isinstance(target, HiveTarget):
+            resolved = _hive(check, target, dataset)
+            found += [resolved] if resolved else []
+        else:
+            asset = _csv_asset(check, target, {t.asset for t in found})
+            found += [CheckedTarget(target, dataset, asset)] if dataset and asset else []
+    return tuple(found)
+
+
+def _dataset(check: PipelineCheck, target: Target) -> Dataset | None:
+    """What the target writes: its source, else the last step's dataset, else the only source."""
+    name = target.source
+    where = target.place("source")
+    if name is None and check.pipeline.steps:
+        last = check.pipeline.steps[-1].attributes
+        name = (
+            last.get("as")
+            or last.get("source")
+            or last.get("left")
+            or (check.plans[-1].output.name if check.plans else "")
+        )
+    if name is None and len(check.pipeline.sources) > 1:
+        valid = [s.id for s in check.pipeline.sources]
+        message = "several sources and no transformation: which one is written?"
+        WHICH_DATASET.report(check.problems, message, where, valid, 'name it: source="…"')
+        return None
+    name = check.pipeline.sources[0].id if name is None else name
+    check.used.add(name)
+    if name in check.datasets or name in check.broken:
+        return check.datasets.get(name)
+    if target.source is not None:
+        UNKNOWN_DATASET.report(check.problems, f"unknown dataset '{name}' in <targets>", where, list(check.datasets))
+    return None
+
+
+def _hive(check: PipelineCheck, target: HiveTarget, dataset: Dataset | None) -> CheckedTarget | None:
+    table = table_name(target.table, check.pipeline.app)
+    if table is None:
+        report_bad_table(target.table, target.place("table"), check.problems)
+        return None
+    if table[0] != check.pipeline.app:
+        FOREIGN_TABLE.report(check.problems, f"'{target.table}' belongs to '{table[0]}'", target.place("table"))
+    if target.format != "delta":
+        check.cannot_run(f"format {target.format}", target.place("format"))
+    contract = None
+    if target.schema_ref:
+        where = target.place("schemaRef")
+        contract = check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, target.schema_ref, where)
+    if dataset is None or (target.schema_ref and contract is None):
+        return None
+    if contract:
+        _agrees(check, target, dataset, contract)
+    known = check.contracts.get(dataset.driving) if dataset.per_record else None
+    keys = (
+        target.keys or _from_contract(dataset, contract, "primary_key") or _from_contract(dataset, known, "primary_key")
+    )
+    order = (
+        target.order_by or _from_contract(dataset, contract, "order_by") or _from_contract(dataset, known, "order_by")
+    )
+    _columns_exist(check, target, dataset, "keys", target.keys)
+    _columns_exist(check, target, dataset, "orderBy", target.order_by)
+    _columns_exist(check, target, dataset, "partitionBy", target.partition_by, PARTITION_COLUMNS)
+    return CheckedTarget(target, dataset, table, contract, keys, order)
+
+
+def _from_contract(dataset: Dataset, contract: Contract | None, which: str) -> tuple[str, ...]:
+    """The contract's columns where the dataset still has all of them; half a key is none."""
+    names: tuple[str, ...] = getattr(contract, which) if contract else ()
+    return names if set(names) <= set(dataset.names) else ()
+
+
+def _columns_exist(
+    check: PipelineCheck,
+    target: HiveTarget,
+    dataset: Dataset,
+    attribute: str,
+    names: tuple[str, ...],
+    also: tuple[str, ...] = (),
+) -> None:
+    for name in names:
+        if name not in dataset.names and name not in also:
+            where = target.item_place(attribute, name)
+            message = f"unknown column '{name}' in <hive {attribute}>"
+            UNKNOWN_COLUMN.report(check.problems, message, where, (*dataset.names, *also))
+
+
+def _agrees(check: PipelineCheck, target: HiveTarget, dataset: Dataset, contract: Contract) -> None:
+    where = target.place("schemaRef")
+    declared = {f.name: f for f in contract.columns}
+    for name, field in declared.items():
+        column = dataset.column(name)
+        if column is None:
+            message = f"the contract has '{name}', dataset '{dataset.name}' does not"
+            UNLIKE_CONTRACT.report(check.problems, message, where, dataset.names)
+        elif column.type != field.type:
+            message = f"'{name}' is {column.type} in dataset '{dataset.name}', {field.type} in the contract"
+            UNLIKE_CONTRACT.report(check.problems, message, where)
+    for name in dataset.names:
+        if name not in declared:
+            message = f"dataset '{dataset.name}' has '{name}', the contract does not"
+            hint = "declare it, or drop it with <select>"
+            UNLIKE_CONTRACT.report(check.problems, message, where, tuple(declared), hint)
+
+
+def _csv_asset(check: PipelineCheck, target: CsvTarget, taken: set[Table]) -> Table | None:
+    """(app, layer, name) of an export: named by the parts of its path that do not change."""
+    where = target.place("path")
+    directives = set(re.findall(r"%.?", target.path))
+    if "://" in target.path:
+        check.cannot_run("exports to object stores", where)
+    elif target.path.startswith(("/", "~")) or ".." in re.split(r"[/\\]", target.path) or "\\" in target.path:
+        hint = "relative to the application's data folder, without '..'"
+        BAD_PATH.report(check.problems, f"'{target.path}' leaves the application's data folder", where, hint=hint)
+        return None
+    if directives - {"%Y", "%m", "%d"}:
+        wrong = ", ".join(sorted(directives - {"%Y", "%m", "%d"}))
+        BAD_PATH.report(check.problems, f"'{wrong}' in an export's path", where, ("%Y", "%m", "%d"))
+        return None
+    parts = [p for p in target.path.split("://")[-1].split("/") if p and "%" not in p]
+    layer = parts.pop(0) if parts and parts[0] in LAYERS else check.pipeline.layer
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", "_".join(parts)).strip("_") or check.pipeline.id
+    while (check.pipeline.app, layer, name) in taken:
+        name += "_csv"
+    return (check.pipeline.app, layer, name)
