@@ -9,7 +9,7 @@ import dagster as dg
 from datalake_assets import names
 from datalake_assets.assets import pipeline_assets
 from datalake_assets.chains import chain_job, chain_resource
-from datalake_assets.jobs import checks_job, layer_jobs, scheduled_elsewhere
+from datalake_assets.jobs import checks_job, layer_jobs, ready_job, scheduled_elsewhere
 from datalake_assets.previews import previews_accepted
 from datalake_assets.translate import grains, outside_specs, quarantine_spec
 from datalake_assets.work import OpenWork
@@ -17,7 +17,7 @@ from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
 from publishing.claim import landing_pipelines
 from resources.definitions import lake_description, opened_for_a_run
 from resources.settings import Settings
-from sensors.landing import Job, Launch, landing_sensor, look_into
+from sensors.landing import Launch, landing_sensor, look_into
 from sensors.schedules import pipeline_schedule
 
 
@@ -26,31 +26,33 @@ def build(
     settings: Settings,
     catalog: Catalog,
     open_work: OpenWork,
-    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
     known = grains(catalog)
     pipelines = [checked for application in catalog.applications for checked in application.pipelines]
-    jobs: dict[str, Job] = {names.ALL_CHECKS_JOB: checks_job(catalog)}
+    jobs = {names.ALL_CHECKS_JOB: checks_job(catalog)}
+    by_partition = []
     for application in catalog.applications:
-        for name, selection in layer_jobs(application).items():
-            jobs[name] = dg.define_asset_job(name, selection=selection, executor_def=dg.in_process_executor)
+        jobs[names.ready_job(application.name)] = ready_job(application)
         jobs |= {names.chain_job(job): chain_job(job, catalog) for job in application.jobs}
+        for name, selection in layer_jobs(application).items():
+            by_partition.append(dg.define_asset_job(name, selection=selection, executor_def=dg.in_process_executor))
     return dg.Definitions(
         assets=[
             *(pipeline_assets(catalog.root, checked, known) for checked in pipelines),
             *(quarantine_spec(catalog.root, checked) for checked in pipelines),
             *outside_specs(catalog),
         ],
-        jobs=list(jobs.values()),
+        jobs=[*jobs.values(), *by_partition],
         sensors=list(_sensors(settings, catalog, jobs)),
         schedules=list(_schedules(catalog, jobs)),
         resources={"lake": opened_for_a_run(open_work, lake_description(settings)), "chain": chain_resource()},
         executor=dg.in_process_executor,
-        loggers=loggers,
     )
 
 
-def _sensors(settings: Settings, catalog: Catalog, jobs: Mapping[str, Job]) -> Iterator[dg.SensorDefinition]:
+def _sensors(
+    settings: Settings, catalog: Catalog, jobs: Mapping[str, dg.JobDefinition]
+) -> Iterator[dg.SensorDefinition]:
     for application in catalog.applications:
         for zone in application.zones:
             fed = landing_pipelines(application, zone)
@@ -64,22 +66,22 @@ def _sensors(settings: Settings, catalog: Catalog, jobs: Mapping[str, Job]) -> I
                 )
 
 
-def launch(application: CheckedApplication, checked: CheckedPipeline, jobs: Mapping[str, Job]) -> Launch:
+def launch(application: CheckedApplication, checked: CheckedPipeline, jobs: Mapping[str, dg.JobDefinition]) -> Launch:
     """A landed file starts the job pipeline that begins with its pipeline, so that it flows on to the service layer;
-    else the layer's job, limited to the pipeline."""
+    else it runs the pipeline alone."""
     for chain in application.jobs:
         if any(ref.id == checked.pipeline.id and not ref.depends_on for ref in chain.refs):
-            return Launch(jobs[names.chain_job(chain)], None, _tags(names.chain_job(chain), checked), names.CLAIM_TAG)
-    keys = [names.target_key(target) for target in checked.targets]
-    return Launch(jobs[names.layer_job(checked)], keys, _tags(names.pipeline_op(checked), checked), names.CLAIM_TAG)
+            return Launch(jobs[names.chain_job(chain)], _tags(names.chain_job(chain), checked), names.CLAIM_TAG)
+    tags = {names.PIPELINES_TAG: checked.key} | _tags(names.pipeline_op(checked), checked)
+    return Launch(jobs[names.ready_job(application.name)], tags, names.CLAIM_TAG)
 
 
-def _schedules(catalog: Catalog, jobs: Mapping[str, Job]) -> Iterator[dg.ScheduleDefinition]:
+def _schedules(catalog: Catalog, jobs: Mapping[str, dg.JobDefinition]) -> Iterator[dg.ScheduleDefinition]:
     for application in catalog.applications:
         for job in application.jobs:
             if job.schedule:
                 name = names.chain_job(job)
-                yield pipeline_schedule(f"{name}__schedule", job.schedule, job.time_zone, jobs[name], None, {})
+                yield pipeline_schedule(f"{name}__schedule", job.schedule, job.time_zone, jobs[name], {})
         chained = scheduled_elsewhere(application.jobs)
         for checked in application.pipelines:
             metadata = checked.pipeline.metadata
@@ -89,9 +91,8 @@ def _schedules(catalog: Catalog, jobs: Mapping[str, Job]) -> Iterator[dg.Schedul
                     f"{name}__schedule",
                     metadata.schedule,
                     metadata.time_zone,
-                    jobs[names.layer_job(checked)],
-                    [names.target_key(target) for target in checked.targets],
-                    {names.LOCK_TAG: name},
+                    jobs[names.ready_job(application.name)],
+                    {names.LOCK_TAG: name, names.PIPELINES_TAG: checked.key},
                 )
 
 

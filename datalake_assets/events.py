@@ -109,21 +109,13 @@ def reconciliation(batch: BatchOutcome) -> dg.TableMetadataValue:
     )
 
 
-def evaluations(
-    checked: CheckedPipeline, batches: Iterable[BatchOutcome], run_partition: str | None
-) -> Iterator[dg.AssetCheckEvaluation]:
-    """One a check and business date over all its batches; a run without a partition adds its overall verdict.
-
-    Dagster plans a check of such a run without a partition, and the row stays unresolved unless one comes without.
-    """
+def evaluations(checked: CheckedPipeline, batches: Iterable[BatchOutcome]) -> Iterator[dg.AssetCheckEvaluation]:
+    """One a check and business date, over all batches of that date."""
     by_date: dict[str, list[CheckOutcome]] = {}
     for batch in batches:
         by_date.setdefault(batch.business_date, []).extend(batch.checks)
     for day, outcomes in sorted(by_date.items()):
         yield from (evaluation(checked, verdict, day) for verdict in verdicts(checked, outcomes))
-    if run_partition is None:
-        everything = [outcome for outcomes in by_date.values() for outcome in outcomes]
-        yield from (evaluation(checked, verdict, None) for verdict in verdicts(checked, everything))
 
 
 def held_reasons(outcome: PipelineOutcome) -> str:

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
-import dagster as dg
-
 from datalake_assets import names
 from datalake_assets.catalog import load, only
 from datalake_assets.in_process import run_here
@@ -118,16 +116,16 @@ def execute(
     loaded = _application(full, app)
     checked, job = loaded.pipeline(app, name), loaded.job(app, name)
     if checked is not None:
-        job_name, assets = names.layer_job(checked), frozenset(names.target_key(t) for t in checked.targets)
+        job_name, pipelines = names.ready_job(app), {names.PIPELINES_TAG: checked.key}
     elif job is not None:
-        job_name, assets = names.chain_job(job), frozenset[dg.AssetKey]()
+        job_name, pipelines = names.chain_job(job), dict[str, str]()
     else:
         found = loaded.applications[0]
         valid = [p.pipeline.id for p in found.pipelines] + [j.id for j in found.jobs]
         raise UnknownName(f"application '{app}' has no pipeline or job '{name}'; valid: {', '.join(valid) or 'none'}")
-    tags = _date_tag(business_date) | ({names.REPROCESS_TAG: "true"} if reprocess else {})
+    tags = pipelines | _date_tag(business_date) | ({names.REPROCESS_TAG: "true"} if reprocess else {})
     recording = Recording(open_work or lake_work(settings, full), watch)
-    ended = run_here(settings, loaded, recording.opened, job_name, assets, tags)
+    ended = run_here(settings, loaded, recording.opened, job_name, tags)
     outcomes = tuple(recording.runs.values())
     statuses = [outcome.status for outcome in outcomes]
     if ended.success:  # what a fallback made good does not count against the run
@@ -156,7 +154,7 @@ def execute_checks(
         raise UnknownName(f"application '{app}' has no pipeline '{pipeline}'; valid: {valid or 'none'}")
     tags = _date_tag(business_date) | {names.PIPELINES_TAG: f"{app}/{pipeline}" if pipeline else app}
     recording = Recording(open_work or lake_work(settings, full))
-    ended = run_here(settings, loaded, recording.opened, names.ALL_CHECKS_JOB, frozenset(), tags)
+    ended = run_here(settings, loaded, recording.opened, names.ALL_CHECKS_JOB, tags)
     broken = set(keys) - set(recording.evaluated)
     return ChecksOutcome(ended.run_id, recording.evaluated, ended.error if broken else None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from pipeline_xml.checked import Catalog
 from resources.settings import Settings
 
 LOCATION = "datalake"  # as in workspace.yaml
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # of the terminal; the history has all events
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,17 @@ def run_here(
     catalog: Catalog,
     open_work: OpenWork,
     job_name: str,
-    assets: frozenset[dg.AssetKey],
     tags: Mapping[str, str],
 ) -> Ended:
-    """Runs the job, or the part of it that makes `assets`; says nothing on standard output."""
+    """Runs the job; says nothing on standard output."""
     quiet_inside_dagster()
     with previews_accepted(), _stdout_to_stderr(), open_instance(settings) as instance:
-        job = build(settings, catalog, open_work, {"console": _silent_logger()}).resolve_job_def(job_name)
-        if assets:
-            job = job.get_subset(asset_selection=assets)
+        job = build(settings, catalog, open_work).resolve_job_def(job_name)
         run = instance.create_run_for_job(
-            job, tags=tags, asset_selection=assets or None, remote_job_origin=_origin(job_name)
+            job,
+            run_config=_SILENT,
+            tags=tags,
+            remote_job_origin=_origin(job_name),
         )
         result = execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
         return Ended(run.run_id, result.success, None if result.success else _first_error(result))
@@ -81,17 +81,6 @@ def _origin(job_name: str) -> RemoteJobOrigin:
     )
     location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=LOCATION)
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job_name)
-
-
-def _silent_logger() -> dg.LoggerDefinition:
-    """Events go to the instance; nothing is printed, since the caller shows outcomes itself."""
-
-    def silent(_context: dg.InitLoggerContext) -> logging.Logger:
-        found = logging.Logger("datalake.silent")
-        found.addHandler(logging.NullHandler())
-        return found
-
-    return dg.LoggerDefinition(silent, description="Prints nothing.")
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import Any
 import dagster as dg
 
 from datalake_assets import names
-from datalake_assets.perform import check_published
+from datalake_assets.assets import retry_policy
+from datalake_assets.perform import check_published, perform
 from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
-from pipeline_xml.model import JobPipeline
+from pipeline_xml.model import LAYERS, JobPipeline
 
 
 def layer_jobs(application: CheckedApplication) -> dict[str, dg.AssetSelection]:
@@ -18,6 +19,36 @@ def layer_jobs(application: CheckedApplication) -> dict[str, dg.AssetSelection]:
     for checked in application.pipelines:
         found.setdefault(names.layer_job(checked), []).extend(names.target_key(t) for t in checked.targets)
     return {name: dg.AssetSelection.assets(*keys) for name, keys in found.items()}
+
+
+def ready_job(application: CheckedApplication) -> dg.JobDefinition:
+    """Runs whatever is ready of the pipelines in the tag `datalake/pipelines`, over any number of business dates.
+
+    An asset job cannot: a run without a partition breaks in Dagster as soon as an upstream asset is partitioned. The
+    events are the same, so the history of an asset does not care which of the two made it.
+    """
+
+    @dg.op(name=f"{names.ready_job(application.name)}_op", required_resource_keys={"lake"})
+    def run(context: dg.OpExecutionContext) -> Iterator[Any]:
+        for checked in _selected((application,), context.run.tags.get(names.PIPELINES_TAG, "")):
+            try:
+                yield from perform(context, checked)
+            except dg.Failure as failure:
+                policy = retry_policy(checked.pipeline.error_policy)
+                if policy is None or not failure.allow_retries:
+                    raise
+                raise dg.RetryRequested(policy.max_retries, policy.delay) from failure
+        yield dg.Output(None)
+
+    @dg.job(
+        name=names.ready_job(application.name),
+        executor_def=dg.in_process_executor,
+        description="Runs what is ready: of all pipelines, or of those that the tag datalake/pipelines names.",
+    )
+    def job() -> None:
+        run()
+
+    return job
 
 
 def checks_job(catalog: Catalog) -> dg.JobDefinition:
@@ -29,7 +60,7 @@ def checks_job(catalog: Catalog) -> dg.JobDefinition:
     @dg.op(name=names.ALL_CHECKS_JOB + "_op", required_resource_keys={"lake"})
     def evaluate(context: dg.OpExecutionContext) -> Iterator[Any]:
         failed = []
-        for checked in _selected(catalog, context.run.tags.get(names.PIPELINES_TAG, "")):
+        for checked in _selected(catalog.applications, context.run.tags.get(names.PIPELINES_TAG, "")):
             outcomes, evaluations = check_published(context, checked)
             yield from evaluations
             failed += [f"{checked.key} {o.name}" for o in outcomes if not o.passed and o.severity == "error"]
@@ -48,10 +79,11 @@ def checks_job(catalog: Catalog) -> dg.JobDefinition:
     return job
 
 
-def _selected(catalog: Catalog, tag: str) -> Iterator[CheckedPipeline]:
+def _selected(applications: Iterable[CheckedApplication], tag: str) -> Iterator[CheckedPipeline]:
     wanted = {name.strip() for name in tag.split(",") if name.strip()}
-    for application in catalog.applications:
-        for checked in application.pipelines:
+    for application in applications:
+        # upstream layers first, so that what one pipeline publishes is ready for the next
+        for checked in sorted(application.pipelines, key=lambda p: LAYERS.index(p.pipeline.layer)):
             if not wanted or wanted & {application.name, checked.key}:
                 yield checked
 

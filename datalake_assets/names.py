@@ -77,6 +77,10 @@ def layer_job(checked: CheckedPipeline) -> str:
     return identifier(f"{pipeline.app}__{pipeline.layer}__{pipeline.metadata.grain}")
 
 
+def ready_job(app: str) -> str:
+    return identifier(f"{app}__ready")
+
+
 def chain_job(job: JobPipeline) -> str:
     return identifier(f"{job.app}__{job.id}")
 

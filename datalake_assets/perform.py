@@ -75,7 +75,7 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
             announce=announce,
         )
     finally:
-        yield from _said(context, checked, batches, request.partition)
+        yield from _said(context, checked, batches)
     if outcome.status == "held":
         raise dg.Failure(f"{checked.key} is held: {held_reasons(outcome)}", allow_retries=False)
     if outcome.status == "failed":
@@ -95,9 +95,7 @@ def check_published(
     return outcomes, [evaluation(checked, verdict, partition) for verdict in verdicts(checked, outcomes)]
 
 
-def _said(
-    context: Context, checked: CheckedPipeline, batches: list[BatchOutcome], partition: str | None
-) -> Iterator[Event]:
+def _said(context: Context, checked: CheckedPipeline, batches: list[BatchOutcome]) -> Iterator[Event]:
     # what could not even be read has the date of the look, which is no period of the feed
     dates = [batch.business_date for batch in batches if batch.checks or batch.status == "published"]
     _add(context, names.business_dates(checked.pipeline.metadata.grain), dates)
@@ -108,7 +106,7 @@ def _said(
     for batch in rejected:
         if event := quarantined(checked, batch):
             yield event
-    yield from evaluations(checked, batches, partition)
+    yield from evaluations(checked, batches)
 
 
 def _add(context: Context, partitions: dg.DynamicPartitionsDefinition, keys: list[str]) -> None:

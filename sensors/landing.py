@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pipeline_xml.checked import CheckedApplication
 from pipeline_xml.durations import parse_duration
@@ -20,16 +19,14 @@ from resources.settings import Settings
 REQUESTS_A_TICK = 50  # submitting one takes 0.16 s of the 60 s that a tick may last; the rest wait for the next tick
 DAEMON_SECONDS = 5.0  # the daemon comes round no more often; a zone polled faster is looked at again within the tick
 
-Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 Look = Callable[[str | None], tuple[Sequence[ReadyClaim], str, Observation]]
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a landed file of a pipeline starts: a job, the whole of it or some assets. `claim_tag` carries the claim."""
+    """What a landed file of a pipeline starts: a job with tags; the claim's id travels in `claim_tag`."""
 
-    job: Job
-    assets: Sequence[dg.AssetKey] | None
+    job: dg.JobDefinition
     tags: dict[str, str]
     claim_tag: str
 
@@ -84,7 +81,6 @@ def _request(claim: ReadyClaim, launch: Launch) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=claim.id,
         job_name=launch.job.name,
-        asset_selection=launch.assets,
         tags={**launch.tags, launch.claim_tag: claim.id, "datalake/files": str(claim.files)},
     )
 

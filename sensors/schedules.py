@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 
 def pipeline_schedule(
     name: str,
     cron: str,
     time_zone: str,
-    job: dg.JobDefinition | UnresolvedAssetJobDefinition,
-    assets: Sequence[dg.AssetKey] | None,
+    job: dg.JobDefinition,
     tags: dict[str, str],
 ) -> dg.ScheduleDefinition:
     """The run key is the tick's logical time, so that a tick evaluated twice makes one run."""
@@ -22,7 +18,6 @@ def pipeline_schedule(
         at = context.scheduled_execution_time
         return dg.RunRequest(
             run_key=f"{name}:{at.isoformat()}",
-            asset_selection=assets,
             tags={**tags, "datalake/run_date": at.date().isoformat()},
         )
 
