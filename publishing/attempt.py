@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from processing.read import RawFile
 from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
+from processing.read import RawFile
 from processing.scan_result import Scan
 from publishing.export import export_csv, export_folder
 from publishing.journal import attempt_entry
@@ -140,7 +140,7 @@ def _raw_files(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
         scan = Scan.of(item.facts)
         found[item.arrival] = RawFile(
             path=str(working_path(lake.raw_root(pipeline.key) / item.raw, scan)),
-            delivery_id=item.delivery_key[:24],
+            delivery=item.delivery_key[:24],
             arrival=item.arrival,
             sender=item.sender,
             source_file=item.name,

@@ -19,11 +19,12 @@ from resources.settings import Settings
 class Lake:
     """Paths below the lake root, the ledger, the journal, secrets and the engine."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, stack: ExitStack, engine: Engine | None) -> None:
         self.settings = settings
         self.catalog = catalog
         self.secrets = SecretResolver()
         self._stack = stack
+        self._engine = engine
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -37,6 +38,8 @@ class Lake:
 
     @cached_property
     def engine(self) -> Engine:
+        if self._engine is not None:
+            return self._engine
         return self._stack.enter_context(open_engine(self.settings.engine, self.settings.spark_remote))
 
     def raw_root(self, pipeline: str) -> Path:
@@ -59,7 +62,7 @@ class Lake:
 
 
 @contextmanager
-def open_lake(settings: Settings, catalog: Catalog) -> Iterator[Lake]:
-    """Opens nothing by itself; closes what was opened."""
+def open_lake(settings: Settings, catalog: Catalog, engine: Engine | None = None) -> Iterator[Lake]:
+    """Opens nothing by itself; closes what it opened. An engine that is given is used and left open."""
     with ExitStack() as stack:
-        yield Lake(settings, catalog, stack)
+        yield Lake(settings, catalog, stack, engine)

@@ -26,7 +26,7 @@ from publishing.targets import Publication, target_schema
 from resources.lake_table import DataFile, Snapshot
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    pass
 
 _NEW = "_new"
 _RANK = "_rank"
@@ -111,7 +111,7 @@ def _contest(
     narrow = list(dict.fromkeys([*keys, *order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID]))
     staged = session.read.parquet(*[str(given.staged / item.path) for item in files])
     fresh = staged.select(*narrow).withColumn(_NEW, F.lit(1))
-    contest: DataFrame = fresh
+    contest = fresh
     live = snapshot.files()
     if live:
         held = read_table_columns(

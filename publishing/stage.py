@@ -11,13 +11,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from processing.read import RawFile, read_records
 from processing.read_table import read_lake_rows
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, HiveTarget
 from processing import frame as f
 from processing.compute import later_frames, later_steps, record_frame, stamp, target_columns
+from processing.read import RawFile, read_records
 from processing.step import Runtime
 from processing.transformations import registry
 from publishing.lake import Lake
@@ -58,7 +58,8 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     def materialise(rows: DataFrame) -> DataFrame:
         folder = str(checkpoints / uuid.uuid4().hex)
         rows.write.parquet(folder)
-        return session.read.parquet(folder)
+        back: DataFrame = session.read.parquet(folder)
+        return back
 
     runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets)
     runners = registry()
@@ -104,7 +105,7 @@ def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFra
 
     table = given.table
     files = [(str(table.snapshot.root / item.path), dict(item.partition)) for item in table.files]
-    rows = read_lake_rows(session, files, pipeline.driving.contract.columns)
+    rows: DataFrame = read_lake_rows(session, files, pipeline.driving.contract.columns)
     if table.business_date is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(table.business_date.isoformat()).cast("date"))
     return rows

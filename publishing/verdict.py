@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,13 @@ def judge(pipeline: CheckedPipeline, manifest: Manifest, root: Path) -> tuple[tu
             CheckOutcome(row_rule.rule.id, row_rule.rule.severity, failed <= allowed, failed, row_rule.rule.description)
         )
     accepted = [str(root / item.path) for item in manifest.records.get(ACCEPTED, ())]
+
+    def read(columns: Sequence[str]) -> Any:
+        return _staged_rows(accepted, columns)
+
     held = []
     for dataset_rule in pipeline.dataset_rules:
-        found = check_dataset(dataset_rule, accepted, counts.accepted)
+        found = check_dataset(dataset_rule, read, counts.accepted)
         checks.append(found)
         if not found.passed and found.severity == "error":
             held.append(f"rule {found.name} failed: {found.description}")
@@ -64,8 +68,8 @@ def _limits(policy: Any) -> str:
     return "rejected: " + (" and ".join(limits) or "no limit set")
 
 
-def check_dataset(rule: DatasetRule, files: Sequence[str], rows: int) -> CheckOutcome:
-    """One rule over all accepted rows of a batch."""
+def check_dataset(rule: DatasetRule, read: Callable[[Sequence[str]], Any], rows: int) -> CheckOutcome:
+    """One rule over all rows that `read` gives as an Arrow table of some columns; `rows` is their number."""
     kind, wanted = rule.rule.kind, rule.rule.attributes
     name, severity = rule.rule.id, rule.rule.severity
     if kind == "rowCount":
@@ -75,30 +79,25 @@ def check_dataset(rule: DatasetRule, files: Sequence[str], rows: int) -> CheckOu
         return CheckOutcome(name, severity, passed, 0 if passed else rows, f"{rows} rows, wanted {wanted_rows}")
     if kind == "completeness":
         least = float(wanted.get("min", 1))
-        missing = sum(column.null_count for column in _columns(files, rule.columns))
+        missing = sum(column.null_count for column in read(rule.columns).columns)
         share = 1 - missing / rows if rows else 1.0
         return CheckOutcome(name, severity, share >= least, missing, f"{share:.4f} filled, wanted at least {least}")
     if kind == "unique":
-        doubled = _doubled(files, rule.columns)
+        doubled = _doubled(read(rule.columns), rule.columns)
         return CheckOutcome(name, severity, doubled == 0, doubled, f"{doubled} rows share {', '.join(rule.columns)}")
     raise RuleNotRunnable(f"{rule.rule.where}: rule {name}: <{kind}> is not run by this version")
 
 
-def _columns(files: Sequence[str], columns: Sequence[str]) -> list[Any]:
-    table = _table(files, columns)
-    return [table[c] for c in columns]
-
-
-def _doubled(files: Sequence[str], columns: Sequence[str]) -> int:
+def _doubled(rows: Any, columns: Sequence[str]) -> int:
     import pyarrow.compute as pc
 
-    groups = _table(files, columns).group_by(list(columns)).aggregate([([], "count_all")])
+    groups = rows.group_by(list(columns)).aggregate([([], "count_all")])
     counts = groups["count_all"]
     doubled = pc.sum(pc.filter(counts, pc.greater(counts, 1))).as_py()
     return int(doubled or 0)
 
 
-def _table(files: Sequence[str], columns: Sequence[str]) -> Any:
+def _staged_rows(files: Sequence[str], columns: Sequence[str]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

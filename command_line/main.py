@@ -1,0 +1,173 @@
+"""`lake`: a thin caller of the rooms. Exit 0 published or nothing to do, 3 held, 1 failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline_xml.checked import Catalog
+from pipeline_xml.problems import DefinitionError, nearest
+from resources.settings import Settings, SettingsError
+
+EXIT = {"published": 0, "nothing_to_do": 0, "held": 3, "failed": 1}
+WRONG_USE = 2
+FORMATS = ("text", "json", "github")
+
+app = typer.Typer(
+    name="lake", help="Run, check and explain data lake pipelines.", no_args_is_help=True, add_completion=False
+)
+err = Console(stderr=True)
+
+
+class WrongUse(Exception):
+    """Something the caller named does not exist; says what does."""
+
+
+def run() -> None:
+    """The entry point: turns every known error into a message and an exit code."""
+    from resources.engine import EngineUnavailable
+
+    try:
+        app(standalone_mode=True)
+    except DefinitionError as error:
+        _print_problems(error)
+        sys.exit(WRONG_USE)
+    except (WrongUse, SettingsError) as error:
+        err.print(str(error), markup=False, style="red")
+        sys.exit(WRONG_USE)
+    except EngineUnavailable as error:
+        err.print(str(error), markup=False, style="red")
+        sys.exit(1)
+
+
+def _print_problems(error: DefinitionError) -> None:
+    from pipeline_xml.render import render_text
+
+    err.print(render_text(error.problems, Settings.from_environment().config), markup=False, highlight=False)
+
+
+def load(settings: Settings) -> Catalog:
+    """The checked definitions of the config root; DefinitionError with every problem of every file."""
+    from pipeline_xml.load import load_catalog
+    from processing.transformations import registry
+
+    if not settings.config.is_dir():
+        raise SettingsError(f"DATALAKE_CONFIG is {settings.config}, which is no folder")
+    return load_catalog(settings.config, registry(), settings.environment, settings.applications)
+
+
+def resolve(catalog: Catalog, name: str) -> tuple[str, str]:
+    """(application, pipeline or job) of `APP/NAME`; WrongUse names what there is."""
+    application, _, wanted = name.partition("/")
+    names = [a.name for a in catalog.applications]
+    if application not in names:
+        raise WrongUse(f"no application '{application}'{_guess(application, names)}; there are: {', '.join(names)}")
+    found = catalog.application(application)
+    assert found is not None  # noqa: S101 - its name is in the list
+    inside = [p.pipeline.id for p in found.pipelines] + [j.id for j in found.jobs]
+    if wanted not in inside:
+        raise WrongUse(
+            f"no pipeline or job '{wanted}' in {application}{_guess(wanted, inside)}; there are: {', '.join(inside)}"
+        )
+    return application, wanted
+
+
+def _guess(value: str, valid: list[str]) -> str:
+    close = nearest(value, valid)
+    return f". Did you mean {close}?" if close else ""
+
+
+def _date(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise WrongUse(f"--date is '{text}'; valid: a date such as 2024-12-31") from None
+
+
+@app.command("run")
+def run_command(
+    name: Annotated[str, typer.Argument(metavar="APP/PIPELINE_OR_JOB")],
+    business_date: Annotated[str | None, typer.Option("--date", help="Only this business date.")] = None,
+    reprocess: Annotated[bool, typer.Option("--reprocess", help="The next attempt, from raw.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
+) -> None:
+    """Run everything that is ready; the run stands in the history of the UI."""
+    settings = Settings.from_environment()
+    catalog = load(settings)
+    application, wanted = resolve(catalog, name)
+    day = _date(business_date)
+    from datalake_assets.execute import execute
+
+    outcome = execute(settings, application, wanted, day, reprocess, catalog=catalog)
+    if as_json:
+        sys.stdout.write(json.dumps(outcome.as_dict(), indent=1) + "\n")
+    else:
+        from command_line.report import print_run
+
+        print_run(Console(), outcome)
+    raise typer.Exit(EXIT[outcome.status])
+
+
+@app.command("checks")
+def checks_command(
+    name: Annotated[str, typer.Argument(metavar="APP[/PIPELINE]")],
+    business_date: Annotated[str | None, typer.Option("--date", help="Only this business date.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
+) -> None:
+    """Run the asset checks on what is published; exit 1 on a failed check of severity error."""
+    settings = Settings.from_environment()
+    catalog = load(settings)
+    application, _, wanted = name.partition("/")
+    if wanted:
+        resolve(catalog, name)
+    elif catalog.application(application) is None:
+        resolve(catalog, f"{application}/")
+    from datalake_assets.execute import execute_checks
+
+    found = execute_checks(settings, application, wanted or None, _date(business_date), catalog=catalog)
+    rows = [(p, c) for p, group in found.checks.items() for c in group]
+    if as_json:
+        document = [{"pipeline": p, **asdict(c)} for p, c in rows]
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    else:
+        from command_line.report import print_checks
+
+        print_checks(Console(), rows)
+    if found.error:
+        err.print(found.error, markup=False, style="red")
+    raise typer.Exit(int(not found.passed))
+
+
+@app.command("check")
+def check_command(
+    path: Annotated[Path | None, typer.Argument(help="A file or folder of definitions; all without it.")] = None,
+    form: Annotated[str, typer.Option("--format", help="text, json or github.")] = "text",
+) -> None:
+    """Check definitions: all problems of all files in one go; exit 1 if any is an error."""
+    from pipeline_xml.load import check_path
+    from pipeline_xml.render import render_github, render_json, render_text
+    from processing.transformations import registry
+
+    settings = Settings.from_environment()
+    if form not in FORMATS:
+        raise WrongUse(f"--format is '{form}'; valid: {', '.join(FORMATS)}")
+    if path is not None and not path.exists():
+        raise WrongUse(f"{path} does not exist; name a file or folder below {settings.config}")
+    problems = check_path(settings.config, registry(), settings.environment, path)
+    if form == "json":
+        text = render_json(problems)
+    elif form == "github":
+        text = render_github(problems)
+    else:
+        text = render_text(problems, settings.config)
+    sys.stdout.write(text + "\n")
+    raise typer.Exit(int(any(p.severity == "error" for p in problems)))

@@ -1,0 +1,69 @@
+"""Outcomes as tables for a person. Masked: nothing of a record is shown but its place and its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from publishing.outcome import CheckOutcome, Counts, PipelineOutcome, RunOutcome
+
+TERMS = ("in", "accepted", "quarantined", "deduplicated", "filtered", "superseded", "skipped")
+
+
+def print_run(console: Console, outcome: RunOutcome) -> None:
+    """Every batch and file with the terms of the equation and whether it closes; then targets and reasons."""
+    for pipeline in outcome.pipelines:
+        _print_pipeline(console, pipeline)
+    style = {"published": "green", "nothing_to_do": "cyan", "held": "yellow", "failed": "red"}[outcome.status]
+    console.print(f"run {outcome.run}: [{style}]{outcome.status}[/]")
+    if outcome.error:
+        console.print(outcome.error, markup=False, style="red")
+
+
+def _print_pipeline(console: Console, pipeline: PipelineOutcome) -> None:
+    if not pipeline.batches:
+        console.print(f"[bold]{pipeline.pipeline}[/]: {pipeline.status.replace('_', ' ')}")
+        return
+    table = Table(title=f"{pipeline.pipeline} · {pipeline.status}", title_justify="left", title_style="bold")
+    table.add_column("batch / file", overflow="fold", min_width=24)
+    table.add_column("status")
+    for term in TERMS:
+        table.add_column(term, justify="right")
+    table.add_column("closes")
+    for batch in pipeline.batches:
+        table.add_row(
+            f"[bold]{batch.key}[/]", batch.status, *_terms(batch.counts), _closes(batch.status, batch.counts)
+        )
+        for file in batch.files:
+            name = file.uri.rsplit("/", 1)[-1]
+            table.add_row(f"  {name}", file.status, *_terms(file.counts), _closes(file.status, file.counts))
+        table.add_section()
+    console.print(table)
+    for batch in pipeline.batches:
+        if batch.reason:
+            console.print(f"  {batch.key}: {batch.reason}", markup=False, style="yellow")
+        for step in batch.steps:
+            console.print(f"  {batch.key}: {step.step}: {step.in_} in, {step.out} out ({step.why})", markup=False)
+
+
+def _terms(counts: Counts) -> Iterable[str]:
+    return (str(value) if value or name == "in" else "·" for name, value in counts.as_dict().items())
+
+
+def _closes(status: str, counts: Counts) -> str:
+    if counts.closes and (counts.in_ or status != "held"):
+        return "[green]yes[/]"
+    return "[yellow]held[/]" if status == "held" else "[red]NO[/]"
+
+
+def print_checks(console: Console, found: Sequence[tuple[str, CheckOutcome]]) -> None:
+    """(pipeline, check) rows."""
+    table = Table(title="checks", title_justify="left")
+    for name in ("pipeline", "check", "severity", "result", "failed rows", "what"):
+        table.add_column(name, overflow="fold")
+    for pipeline, check in found:
+        result = "[green]passed[/]" if check.passed else "[red]failed[/]"
+        table.add_row(pipeline, check.name, check.severity, result, str(check.failed_rows), check.description)
+    console.print(table)
