@@ -108,6 +108,19 @@ def meet(trees: Sequence[Tree]) -> tuple[Tree, ...]:
     return tuple(cast_to(t, target) for t in trees)
 
 
+def lossless(source: DataType, target: DataType) -> bool:
+    """Whether every value of `source` has a place in `target` (that there is such a cast is asked elsewhere)."""
+    if source.kind == "string":
+        return target.kind == "string"
+    if source.kind in _INTEGER_DIGITS and target.kind in _INTEGER_DIGITS:
+        return _INTEGER_DIGITS[source.kind] <= _INTEGER_DIGITS[target.kind]
+    if target.kind == "decimal" and source.kind != "double":
+        digits = _INTEGER_DIGITS.get(source.kind, source.precision - source.scale)
+        room = target.precision - target.scale
+        return digits < room or (digits == room and target.scale >= source.scale)  # rounding may add a digit
+    return target.kind not in _INTEGER_DIGITS and target.kind != "decimal"
+
+
 def require(tree: Tree, index: int, *kinds: str) -> Tree:
     """`tree` if its type is one of `kinds`; the word null takes the first of them."""
     if is_null(tree):

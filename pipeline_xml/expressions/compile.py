@@ -116,7 +116,7 @@ def _size(tree: Tree, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     if id(tree) not in known:
         parts = [_size(a, known) for a in tree.arguments]
         values = sum(p[0] for p in parts)
-        weight = functions.registry()[tree.function].weight
+        weight = functions.registry()[tree.function].repeats(tree)
         known[id(tree)] = (1 + weight * values, sum(p[1] for p in parts) + (1 + weight) * values)
     return known[id(tree)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline_xml.expressions.codes import ARGUMENT_TYPE, Refused
-from pipeline_xml.expressions.coercion import cast_to, is_null, require
+from pipeline_xml.expressions.coercion import cast_to, is_null, lossless, require
 from pipeline_xml.expressions.patterns import date_pattern
 from pipeline_xml.expressions.signature import Arguments, Function, constant_text
 from pipeline_xml.expressions.tree import Call, Literal, Tree
@@ -45,8 +45,17 @@ def build_cast(tree: Tree, target: DataType, *, safe: bool = False) -> Tree:
             valid=CASTS[tree.type.kind],
             hint=_ADVICE.get((tree.type.kind, target.kind), ""),
         )
+    if tree.type.kind == "double" and target.kind == "decimal" and target.scale > 15:
+        raise Refused(ARGUMENT_TYPE, "a double has 15 digits: cast it to a decimal of at most 15 decimals", argument=0)
     out = cast_to(tree, target)
     return Call("try_cast", (tree,), target) if safe and isinstance(out, Call) and out is not tree else out
+
+
+def _cast_weight(call: Call) -> int:
+    source = call.arguments[0].type
+    if source.kind == "double" and call.type.kind == "decimal":
+        return 5
+    return 1 if lossless(source, call.type) else 3
 
 
 def _cast(safe: bool) -> Callable[[Arguments], Tree]:
@@ -237,7 +246,7 @@ FUNCTIONS = (
         2,
         2,
         operator=True,
-        weight=6,
+        weight=_cast_weight,
     ),
     Function(
         "try_cast",
@@ -249,6 +258,6 @@ FUNCTIONS = (
         2,
         2,
         operator=True,
-        weight=5,
+        weight=_cast_weight,
     ),
 )

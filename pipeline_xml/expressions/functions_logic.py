@@ -72,7 +72,7 @@ def _logic(name: str) -> Function:
     if name == "not":
         return Function("not", "Logic", "not a", docs[name], "not active", build, operator=True)
     example = f"active {name} amount > 0"
-    return Function(name, "Logic", f"a {name} b", docs[name], example, build, 2, None, operator=True, weight=2)
+    return Function(name, "Logic", f"a {name} b", docs[name], example, build, 2, None, operator=True)
 
 
 def _is_null(name: str) -> Function:
@@ -229,6 +229,5 @@ FUNCTIONS = (
         3,
         None,
         operator=True,
-        weight=2,
     ),
 )

@@ -37,7 +37,7 @@ def _exact(name: str, left: DataType, right: DataType) -> DataType:
     else:
         scale = max(left.scale, right.scale)
         precision = max(left.precision - left.scale, right.precision - right.scale) + scale + 1
-    if precision > DIGITS:
+    if precision + (name == "multiply") > DIGITS:  # Spark adds a digit to a product, and drops decimals for it
         raise Refused(
             ARGUMENT_TYPE,
             f"{left} {_WORDS[name]} {right} may need {precision} digits; a decimal holds {DIGITS}",
@@ -63,9 +63,7 @@ def _arithmetic(name: str, doc: str) -> Function:
 
     word = _WORDS[name]
     aliases = ("mod",) if name == "remainder" else ()
-    return Function(
-        name, "Arithmetic", f"a {word} b", doc, f"amount {word} 3", build, 2, 2, aliases, weight=3, operator=True
-    )
+    return Function(name, "Arithmetic", f"a {word} b", doc, f"amount {word} 3", build, 2, 2, aliases, operator=True)
 
 
 def _divide(arguments: Arguments) -> Tree:
@@ -73,14 +71,17 @@ def _divide(arguments: Arguments) -> Tree:
     return Call("divide", (cast_to(left, DOUBLE), cast_to(right, DOUBLE)), DOUBLE)
 
 
-def _widened(name: str) -> Callable[[Arguments], Tree]:
-    """A function of one number that keeps decimal and double, and computes whole numbers in bigint."""
+def _signed(name: str) -> Callable[[Arguments], Tree]:
+    """Negating and abs: Spark rounds a decimal of more than 34 digits there, without a word."""
 
     def build(arguments: Arguments) -> Tree:
         tree = require(arguments[0], 0, *_NUMBERS)
-        if tree.type.kind == "int":
-            tree = cast_to(tree, BIGINT)
-        return Call(name, (tree,), tree.type)
+        if tree.type.kind == "decimal" and tree.type.precision > 34:
+            hint = f"cast it to decimal(34,{min(tree.type.scale, 34)})"
+            raise Refused(ARGUMENT_TYPE, f"is {tree.type}; it takes at most 34 digits", argument=0, hint=hint)
+        return (
+            Call(name, (tree,), tree.type) if tree.type.kind != "int" else Call(name, (cast_to(tree, BIGINT),), BIGINT)
+        )
 
     return build
 
@@ -88,8 +89,9 @@ def _widened(name: str) -> Callable[[Arguments], Tree]:
 def _negate(arguments: Arguments) -> Tree:
     tree = arguments[0]
     if isinstance(tree, Literal) and isinstance(tree.value, (int, float, Decimal)) and tree.type.numeric:
-        return Literal(tree.type, -tree.value)
-    return _widened("negate")(arguments)
+        # A minus before a Decimal would round it to 28 digits.
+        return Literal(tree.type, tree.value.copy_negate() if isinstance(tree.value, Decimal) else -tree.value)
+    return _signed("negate")(arguments)
 
 
 def _round(arguments: Arguments) -> Tree:
@@ -138,14 +140,11 @@ FUNCTIONS = (
         2,
         2,
         operator=True,
-        weight=4,
     ),
     _arithmetic("remainder", "What is left of a division, with the sign of a; by zero it rejects the record."),
-    Function(
-        "negate", "Arithmetic", "-a", "The same with the other sign.", "-amount", _negate, weight=3, operator=True
-    ),
-    Function("abs", "Numbers", "abs(a)", "Without the sign.", "abs(amount)", _widened("abs"), weight=3),
-    Function("sign", "Numbers", "sign(a)", "-1, 0 or 1.", "sign(amount)", _sign, aliases=("signum",), weight=2),
+    Function("negate", "Arithmetic", "-a", "The same with the other sign.", "-amount", _negate, operator=True),
+    Function("abs", "Numbers", "abs(a)", "Without the sign.", "abs(amount)", _signed("abs"), weight=3),
+    Function("sign", "Numbers", "sign(a)", "-1, 0 or 1.", "sign(amount)", _sign, aliases=("signum",), weight=3),
     Function(
         "round",
         "Numbers",
@@ -155,7 +154,7 @@ FUNCTIONS = (
         _round,
         1,
         2,
-        weight=6,
+        weight=lambda call: 6 if call.type.kind == "double" else 1,
     ),
     Function(
         "floor",
@@ -164,7 +163,6 @@ FUNCTIONS = (
         "The greatest whole number not above it.",
         "floor(rate)",
         _whole("floor"),
-        weight=4,
     ),
     Function(
         "ceil",
@@ -174,6 +172,5 @@ FUNCTIONS = (
         "ceil(rate)",
         _whole("ceil"),
         aliases=("ceiling",),
-        weight=4,
     ),
 )

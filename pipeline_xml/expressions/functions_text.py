@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline_xml.expressions.codes import ARGUMENT_TYPE, REFUSED_PATTERN, Refused
 from pipeline_xml.expressions.coercion import require
-from pipeline_xml.expressions.patterns import portable_pattern
+from pipeline_xml.expressions.patterns import matches_empty, portable_pattern
 from pipeline_xml.expressions.signature import Arguments, Function, constant_number, constant_text, signature
 from pipeline_xml.expressions.tree import Call, Literal, Tree
 from pipeline_xml.types import BOOLEAN, INT, STRING
@@ -77,6 +77,10 @@ def _regexp_replace(arguments: Arguments) -> Tree:
     text = require(arguments[0], 0, "string")
     pattern = portable_pattern(constant_text(arguments, 1, "a regular expression"))
     by = constant_text(arguments, 2, "the replacement")
+    if matches_empty(pattern):
+        raise Refused(
+            REFUSED_PATTERN, "a pattern that matches empty text is refused: engines replace differently", argument=1
+        )
     if "$" in by or "\\" in by:
         raise Refused(
             REFUSED_PATTERN,

@@ -16,6 +16,7 @@ _CONTROLS = {"t": "\\t", "n": "\\n", "r": "\\r", "f": "\\f"}
 _SPECIAL = "\\^$.|?*+()[]{}-&~#"
 _COUNT = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
 _HEX = re.compile(r"\\x(?:([0-9A-Fa-f]{2})|\{([0-9A-Fa-f]{1,6})\})")
+_POINT = re.compile(r"\\x\{([0-9A-F]{1,6})\}")
 _NAMED = re.compile(r"\?(?:P?<[A-Za-z][A-Za-z0-9]*>|:)")
 LONGEST = 1000
 REPEATS = 1000
@@ -204,6 +205,12 @@ def _quantifier(pattern: str, i: int) -> tuple[str, int, int]:
     return pattern[start:i], i, times
 
 
+def matches_empty(portable: str) -> bool:
+    """Whether a portable pattern matches the empty text, and so between any two characters."""
+    python = _POINT.sub(lambda m: re.escape(chr(int(m[1], 16))), portable.replace("\\z", "\\Z"))
+    return re.search(python, "") is not None
+
+
 def like_pattern(pattern: str, escape: str = "\\") -> str:
     """The regular expression of a LIKE pattern: % any text, _ one character, `escape` before either means itself."""
     if len(pattern) > LONGEST:
@@ -228,7 +235,8 @@ def quote(text: str) -> str:
     return "".join("\\" + c if c in _SPECIAL else c for c in text)
 
 
-_TOKENS = {"yyyy": "[0-9]{4}", "MM": "[0-9]{2}", "dd": "[0-9]{2}", "HH": "[0-9]{2}", "mm": "[0-9]{2}", "ss": "[0-9]{2}"}
+_YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"  # a year 0000 is no date
+_TOKENS = {"yyyy": _YEAR, **dict.fromkeys(("MM", "dd", "HH", "mm", "ss"), "[0-9]{2}")}
 _TOKEN = re.compile("yyyy|MM|dd|HH|mm|ss")
 _DATE = {"yyyy", "MM", "dd"}
 

@@ -6,15 +6,28 @@ or raises `Refused`. The engine's half of each stands in `processing/emit*.py` u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipeline_xml.expressions.codes import ARGUMENT_TYPE, Refused
 from pipeline_xml.expressions.coercion import require
 from pipeline_xml.expressions.tree import Call, Literal, Tree
-from pipeline_xml.types import DataType
+from pipeline_xml.types import BOOLEAN, DATE, DOUBLE, INT, STRING, TIMESTAMP, DataType, decimal
 
 Arguments = tuple[Tree, ...]
+
+# The columns of all examples, of the documentation and of the tests.
+EXAMPLE_SCOPE: Mapping[str, DataType] = {
+    "country": STRING,
+    "name": STRING,
+    "active": BOOLEAN,
+    "count": INT,
+    "amount": decimal(18, 2),
+    "rate": DOUBLE,
+    "opened": DATE,
+    "closed": DATE,
+    "seen": TIMESTAMP,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +35,7 @@ class Function:
     """One entry. `name` is the tree's canonical word, `aliases` other names it is called by.
 
     `most` None means any number of arguments. `weight` is how often an argument stands in what is emitted, which bounds
-    the size of an expression. `examples` compile over the columns of `EXAMPLE_SCOPE` in docs.
+    the size of an expression. `example` compiles over the columns of `EXAMPLE_SCOPE`.
     """
 
     name: str
@@ -34,8 +47,11 @@ class Function:
     least: int = 1
     most: int | None = 1
     aliases: tuple[str, ...] = ()
-    weight: int = 1
+    weight: int | Callable[[Call], int] = 1
     operator: bool = False
+
+    def repeats(self, call: Call) -> int:
+        return self.weight if isinstance(self.weight, int) else self.weight(call)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,138 @@
+"""Arithmetic. Decimal results have the room they need by their type; bigint and double are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipeline_xml.expressions.tree import Call
+from processing.emitted import DIVISION_BY_ZERO, OVERFLOW, Emitted, Emitter, checked, constants, first_problem, plain
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+EXACT = 2.0**52  # a double beyond has no fraction
+
+
+def _arithmetic(call: Call, arguments: list[Emitted]) -> Emitted:
+    """add, subtract, multiply."""
+    from pyspark.sql import functions as F
+
+    left, right = (a.value for a in arguments)
+    if call.type.kind == "bigint":
+        function = {"add": F.try_add, "subtract": F.try_subtract, "multiply": F.try_multiply}[call.function]
+        return checked(function(left, right), arguments)
+    value = {"add": left + right, "subtract": left - right, "multiply": left * right}[call.function]
+    if call.type.kind == "double":
+        return _finite(value, arguments)
+    return Emitted(value.cast(str(call.type)), first_problem([a.problem for a in arguments]))
+
+
+def _finite(value: Column, arguments: list[Emitted], before: Column | None = None) -> Emitted:
+    """A double that must be a number; infinity and NaN (the greatest of all, on both engines) are an overflow."""
+    from pyspark.sql import functions as F
+
+    broken = F.when(F.abs(value) >= F.lit(float("inf")), F.lit(OVERFLOW))
+    return Emitted(value, first_problem([*(a.problem for a in arguments), before, broken]))
+
+
+def _divide(call: Call, arguments: list[Emitted]) -> Emitted:
+    from pyspark.sql import functions as F
+
+    left, right = (a.value for a in arguments)
+    value = left / F.nullif(right, F.lit(0.0))
+    return _finite(value, arguments, _by_zero(left, right, 0.0))
+
+
+def _by_zero(left: Column, right: Column, zero: object) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.when((right == F.lit(zero)) & left.isNotNull(), F.lit(DIVISION_BY_ZERO))
+
+
+def _remainder(call: Call, arguments: list[Emitted]) -> Emitted:
+    """Not try_mod: it fails on the smallest bigint by -1 on one engine only."""
+    from pyspark.sql import functions as F
+
+    left, right = (a.value for a in arguments)
+    zero = F.lit(0).cast(str(call.arguments[1].type))
+    value = (left % F.nullif(right, zero)).cast(str(call.type))
+    by_zero = F.when((right == zero) & left.isNotNull(), F.lit(DIVISION_BY_ZERO))
+    if call.type.kind == "double":
+        return _finite(value, arguments, by_zero)
+    return Emitted(value, first_problem([*(a.problem for a in arguments), by_zero]))
+
+
+def _negate(call: Call, arguments: list[Emitted]) -> Emitted:
+    from pyspark.sql import functions as F
+
+    value = arguments[0].value
+    if call.type.kind == "bigint":
+        return checked(F.try_subtract(F.lit(0).cast("bigint"), value), arguments)
+    return Emitted((-value).cast(str(call.type)), arguments[0].problem)
+
+
+def _abs(call: Call, arguments: list[Emitted]) -> Emitted:
+    from pyspark.sql import functions as F
+
+    value = arguments[0].value
+    if call.type.kind == "bigint":
+        zero = F.lit(0).cast("bigint")
+        return checked(F.when(value < zero, F.try_subtract(zero, value)).otherwise(value), arguments)
+    return Emitted(F.abs(value).cast(str(call.type)), arguments[0].problem)
+
+
+def _sign(value: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    found = F.when(value > F.lit(0), F.lit(1)).when(value < F.lit(0), F.lit(-1)).when(value.isNotNull(), F.lit(0))
+    return found.cast("int")
+
+
+def _round(call: Call, arguments: list[Emitted]) -> Emitted:
+    """Of a decimal, a cast (half away from zero on both engines). Of a double, by hand: the engines' own differ."""
+    from pyspark.sql import functions as F
+
+    value = arguments[0].value
+    if call.type.kind == "decimal":
+        return Emitted(value.cast(str(call.type)), arguments[0].problem)
+    factor = float(10 ** int(str(constants(call, 1)[0])))
+    scaled = F.abs(value) * F.lit(factor)
+    rounded = scaled_half_up(scaled).cast("double") / F.lit(factor)
+    side = F.when(value < F.lit(0.0), F.lit(-1.0)).otherwise(F.lit(1.0))
+    return Emitted(F.when(scaled < F.lit(EXACT), rounded * side).otherwise(value) + F.lit(0.0), arguments[0].problem)
+
+
+def scaled_half_up(scaled: Column) -> Column:
+    """The bigint nearest to a double of 0 to 2**53, halves upwards. The difference to its floor is exact."""
+    from pyspark.sql import functions as F
+
+    whole = F.floor(scaled).cast("bigint")
+    return whole + F.when(scaled - whole.cast("double") >= F.lit(0.5), F.lit(1)).otherwise(F.lit(0)).cast("bigint")
+
+
+def _whole(call: Call, arguments: list[Emitted]) -> Emitted:
+    """floor, ceil."""
+    from pyspark.sql import functions as F
+
+    value = arguments[0].value
+    function = F.floor if call.function == "floor" else F.ceil
+    if call.type.kind == "decimal":
+        return Emitted(function(value).cast(str(call.type)), arguments[0].problem)
+    fits = F.when(F.abs(value) < F.lit(2.0**63), value)
+    return checked(function(fits).cast("bigint"), arguments)
+
+
+EMITTERS: Mapping[str, Emitter] = {
+    "add": _arithmetic,
+    "subtract": _arithmetic,
+    "multiply": _arithmetic,
+    "divide": _divide,
+    "remainder": _remainder,
+    "negate": _negate,
+    "abs": _abs,
+    "sign": plain(_sign),
+    "round": _round,
+    "floor": _whole,
+    "ceil": _whole,
+}
