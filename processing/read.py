@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from pipeline_xml.contract import Contract
 from pipeline_xml.model import CsvSource
+from pipeline_xml.types import parse_type
 from processing import frame as f
 from processing.arrow_types import arrow_type
 from processing.read_parse import parse_range
@@ -31,15 +32,7 @@ if TYPE_CHECKING:
 
 PARTITION_BYTES = 128 * 1024 * 1024
 SMALL_BYTES = 8 * 1024 * 1024  # below this one task is faster than several
-_TYPES = {
-    f.RECORD_ID: pa.string(),
-    f.BUSINESS_DATE: pa.date32(),
-    f.SENDER: pa.string(),
-    f.ARRIVAL: pa.int64(),
-    f.SOURCE_FILE: pa.string(),
-    f.SOURCE_RECORD: pa.int64(),
-}
-_DDL = {
+IDENTITY_TYPES = {
     f.RECORD_ID: "string",
     f.BUSINESS_DATE: "date",
     f.SENDER: "string",
@@ -82,14 +75,15 @@ def read_records(
 
 def _ddl(contract: Contract) -> str:
     columns = [(c.name, str(c.type)) for c in contract.columns]
-    columns += [*_DDL.items(), (f.STATUS, "string"), (f.ERRORS, f.ERRORS_DDL)]
+    columns += [*IDENTITY_TYPES.items(), (f.STATUS, "string"), (f.ERRORS, f.ERRORS_DDL)]
     return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in columns)
 
 
 def arrow_schema(contract: Contract) -> pa.Schema:
     """The schema of the rows that `read_range` yields."""
     columns = [(c.name, arrow_type(c.type)) for c in contract.columns]
-    return pa.schema([*columns, *_TYPES.items(), (f.STATUS, pa.string()), (f.ERRORS, ERRORS_TYPE)])
+    columns += [(name, arrow_type(parse_type(kind))) for name, kind in IDENTITY_TYPES.items()]
+    return pa.schema([*columns, (f.STATUS, pa.string()), (f.ERRORS, ERRORS_TYPE)])
 
 
 def _read_tasks(
