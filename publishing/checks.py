@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from processing.read_table import read_table_columns
 from processing.rules import apply_row_rules
 from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget, RowRule
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
+from processing.read_table import read_table_columns
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
 from publishing.outcome import CheckOutcome

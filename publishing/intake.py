@@ -38,8 +38,16 @@ class Arrived:
     fault: str | None
 
 
-def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> list[Sighting]:
-    """Persists the batches of a claim (none, one or several); returns the looks that could not be read.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What of a claim joins no batch: looks that could not be read, and copies of what was delivered before."""
+
+    unreadable: tuple[Sighting, ...]
+    duplicates: tuple[LandedFile, ...]
+
+
+def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settled:
+    """Persists the batches of a claim: none, one or several.
 
     Idempotent: copying again finds the same content, and the transaction that ends it is one.
     """
@@ -68,7 +76,9 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> list[S
             _persist(session, pipeline, arrived)
             fresh_claim.settled = True
     journal_open_batches(lake, pipeline.key)
-    return unreadable
+    with lake.ledger.read() as session:
+        copies = select(LandedFile).where(LandedFile.claim_id == claim_id, LandedFile.status == "duplicate")
+        return Settled(tuple(unreadable), tuple(session.scalars(copies.order_by(LandedFile.arrival))))
 
 
 def _identify(

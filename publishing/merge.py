@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from processing.read_table import read_table_columns
-
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from processing.compute import target_columns
+from processing.read_table import read_table_columns
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import staged_files
@@ -111,7 +110,7 @@ def _contest(
     narrow = list(dict.fromkeys([*keys, *order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID]))
     staged = session.read.parquet(*[str(given.staged / item.path) for item in files])
     fresh = staged.select(*narrow).withColumn(_NEW, F.lit(1))
-    contest = fresh
+    contest: Any = fresh
     live = snapshot.files()
     if live:
         held = read_table_columns(

@@ -13,7 +13,7 @@ from publishing.attempt import run_attempt
 from publishing.claim import Sighting, claim, look_at, look_until_settled, zone_name
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch, Claim
+from publishing.ledger import Attempt, Batch, Claim, LandedFile
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.upstream import persist_table_batches
 
@@ -65,24 +65,43 @@ def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> lis
     source, zone = pipeline.driving.source, pipeline.driving.zone
     assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
     odd: list[Sighting] = []
+    copies: list[LandedFile] = []
     with lake.ledger.read() as session:
         left = session.scalars(
             select(Claim.id)
             .where(Claim.pipeline == pipeline.key, Claim.settled.is_(False))
             .order_by(Claim.claimed_at, Claim.id)
         ).all()
-    for each in left:
-        odd += settle_claim(lake, pipeline, each)
+    fresh = list(left)
     if claim_id is None:
         sightings = look_until_settled(lake.settings, source, zone)
         made = claim(lake.ledger, pipeline.key, zone_name(source), sightings)
         if made is not None:
-            odd += settle_claim(lake, pipeline, made.id)
+            fresh.append(made.id)
         odd += [s for s in look_at(lake.settings, source, zone) if not s.regular]
-    return [_unreadable(pipeline, s) for s in {o.name: o for o in odd}.values()]
+    for each in fresh:
+        settled = settle_claim(lake, pipeline, each)
+        odd += settled.unreadable
+        copies += settled.duplicates
+    return [_unreadable(s) for s in {o.name: o for o in odd}.values()] + [_duplicate(c) for c in copies]
 
 
-def _unreadable(pipeline: CheckedPipeline, sighting: Sighting) -> BatchOutcome:
+def _duplicate(file: LandedFile) -> BatchOutcome:
+    """A copy of what was delivered before: in no batch and in no count, but reported."""
+    return BatchOutcome(
+        batch="",
+        key=f"{file.business_date.isoformat()}_{file.name}",
+        business_date=file.business_date.isoformat(),
+        attempt=0,
+        origin="files",
+        status="nothing_to_do",
+        reason=file.reason,
+        counts=Counts(),
+        files=(FileOutcome(file.uri, "duplicate", file.reason, Counts()),),
+    )
+
+
+def _unreadable(sighting: Sighting) -> BatchOutcome:
     """What lies in the zone and cannot be read: held, and looked at again by every run until it is gone."""
     reason = "not_a_file: a folder or special file lies there"
     if sighting.regular:

@@ -11,13 +11,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from processing.read_table import read_lake_rows
-
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, HiveTarget
 from processing import frame as f
 from processing.compute import later_frames, later_steps, record_frame, stamp, target_columns
 from processing.read import RawFile, read_records
+from processing.read_table import read_lake_rows
 from processing.step import Runtime
 from processing.transformations import registry
 from publishing.lake import Lake
