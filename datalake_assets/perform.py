@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 from datalake_assets import names
 from datalake_assets.check_specs import evaluation, verdicts
@@ -110,5 +111,11 @@ def _said(context: Context, checked: CheckedPipeline, batches: list[BatchOutcome
 
 
 def _add(context: Context, partitions: dg.DynamicPartitionsDefinition, keys: list[str]) -> None:
-    if partitions.name is not None and keys:
-        context.instance.add_dynamic_partitions(partitions.name, keys)
+    """Adds the keys that are missing; a run beside this one may add the same at the same moment."""
+    if partitions.name is None or not keys:
+        return
+    distinct = list(dict.fromkeys(keys))
+    try:
+        context.instance.add_dynamic_partitions(partitions.name, distinct)
+    except IntegrityError:
+        context.instance.add_dynamic_partitions(partitions.name, distinct)
