@@ -45,7 +45,7 @@ def _v622(row: Row, _: int) -> bool:
 
 def _v627(row: Row, _: int) -> bool:
     tract, county = row["census_tract"], row["county_code"]
-    return tract is not None and county is not None and not tract.startswith(county)
+    return tract is not None and county is not None and tract[:5] != county
 
 
 def _v619_3(row: Row, _: int) -> bool:
