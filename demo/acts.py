@@ -63,7 +63,7 @@ EDITS: tuple[Act, ...] = (
     _edit(
         "V670-1",
         denial_reason_1="10", denial_reason_2="", denial_reason_3="", denial_reason_4="", denial_reason_other="",
-    ),  # fmt: skip
+    ),
     _edit("V670-3", denial_reason_1="3"),
     _edit("V671", denial_reason_other="A REASON OF OUR OWN"),
     _edit("V674-5", origination_charges="500"),
