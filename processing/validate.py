@@ -113,7 +113,9 @@ def _beyond(typed: pa.Array, data_type: DataType, code: str, limit: Decimal) -> 
     """The rows on the wrong side of the limit; a look at the least or greatest value settles most columns."""
     from_below = code in ("minimum", "exclusiveMinimum")
     extreme = pc.min_max(typed)["min" if from_below else "max"]
-    if not extreme.is_valid or _keeps(extreme.as_py(), code, limit):
+    # A limit such as 0.1 on a double is the double nearest to it, which is what 0.1 in a cell becomes.
+    exact = float(limit) if data_type.kind == "double" else limit
+    if not extreme.is_valid or _keeps(extreme.as_py(), code, exact):
         return np.empty(0, np.int64)
     bound, strict = _bound(data_type, code, limit)
     if bound is None:
@@ -123,8 +125,7 @@ def _beyond(typed: pa.Array, data_type: DataType, code: str, limit: Decimal) -> 
     return _true((pc.greater_equal if strict else pc.greater)(typed, bound))
 
 
-def _keeps(value: Any, code: str, limit: Decimal) -> bool:
-    # Decimal and float compare exactly, whatever their digits.
+def _keeps(value: Any, code: str, limit: Decimal | float) -> bool:
     match code:
         case "minimum":
             return bool(value >= limit)
