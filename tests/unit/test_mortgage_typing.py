@@ -1,4 +1,4 @@
-"""The product's typing of real and damaged registers against the second opinion in plain Python, cell by cell."""
+"""The product's scan and typing of real and damaged registers against the second opinion in plain Python."""
 
 from __future__ import annotations
 
@@ -15,18 +15,37 @@ sys.path.insert(0, str(ROOT / "demo"))
 
 import damage  # noqa: E402  # the demo's scripts are no package: they run with nothing installed
 import plain_contract  # noqa: E402
-from expected import Landed  # noqa: E402
+from expected import Landed, expectation  # noqa: E402
 
 from pipeline_xml.contract_read import read_contract  # noqa: E402
+from pipeline_xml.location import Location  # noqa: E402
+from pipeline_xml.model import Control, CsvSource  # noqa: E402
 from pipeline_xml.problems import Problems  # noqa: E402
+from processing.scan import Scanner  # noqa: E402
 from processing.validate import validate  # noqa: E402
 
-FILES = [item for item in damage.build(20201231) if item.held is None]
+FILES = damage.build(20201231)
+LISTED = {line["name"]: line for line in expectation(FILES, damage.CONTRACT)["files"]}
 PROBLEMS = Problems()
 CONTRACT = read_contract(plain_contract.LAR, "lar.json", PROBLEMS)
 
 
 @pytest.mark.parametrize("item", FILES, ids=lambda item: item.name)
+def test_the_scan_counts_the_records_and_finds_what_breaks_a_file(item: Landed) -> None:
+    assert CONTRACT is not None, PROBLEMS.found
+    here = Location("lar.xml")
+    control = Control(where=here, record="first", field=13, business_date_field=3)
+    source = CsvSource(where=here, id="lar", header=False, delimiter="|", quote=None, control=control)
+    scanner = Scanner(source, CONTRACT)
+    scanner.feed(item.data)
+    scan, listed = scanner.finish(), LISTED[item.name]
+    assert scan.records == listed["records"]
+    assert [f.code for f in scan.errors] == ([item.held] if item.held else [])
+    if item.held == "encoding":
+        assert scan.errors[0].record == listed["record"]
+
+
+@pytest.mark.parametrize("item", [f for f in FILES if f.held is None], ids=lambda item: item.name)
 def test_values_codes_and_violations_are_the_same(item: Landed) -> None:
     assert CONTRACT is not None, PROBLEMS.found
     names = [field.name for field in CONTRACT.fields]
