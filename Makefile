@@ -1,0 +1,59 @@
+# `make help` prints every line of the form `target: ... ## text`.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: install
+install: $(STAMP) ## Make .venv with the locked dependencies (Python 3.11 or 3.12; about 1.5 GB)
+
+$(STAMP): requirements.lock pyproject.toml scripts/bootstrap.sh
+	@PYTHON='$(PYTHON)' sh scripts/bootstrap.sh
+
+.PHONY: demo
+demo: $(STAMP) ## Run the mortgage application on damaged registers; FILE=my.csv does it with a file of your own
+	@$(PY) demo/run_demo.py $(if $(FILE),'$(FILE)')
+
+.PHONY: ui
+ui: $(STAMP) ## Open Dagster's web UI on http://127.0.0.1:3000 with sensors and schedules running; PORT=… for another
+	@$(PY) scripts/run_ui.py $(if $(PORT),'$(PORT)')
+
+.PHONY: test
+test: $(STAMP) ## Run the whole suite: the embedded half, then Spark's (needs Java 17)
+	@$(PY) scripts/run_tests.py
+
+.PHONY: test-embedded
+test-embedded: $(STAMP) ## Run the embedded half of the suite (needs no Java)
+	@$(PY) scripts/run_tests.py --embedded
+
+.PHONY: unit
+unit: $(STAMP) ## Run the unit tests only
+	@$(PY) -m pytest tests/unit
+
+.PHONY: lint
+lint: $(STAMP) ## Check style and types (the suite does the same)
+	@$(PY) -m pytest tests/unit/test_lint.py
+
+.PHONY: bench
+bench: $(STAMP) ## Measure speed and memory against scripts written by hand (some minutes)
+	@$(PY) benchmarks/run.py
+
+.PHONY: screenshots
+screenshots: $(STAMP) ## Take the pictures of docs/images from a running UI (needs Debian's chromium)
+	@$(PY) scripts/screenshots.py
+
+.PHONY: lock
+lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
+	@$(VENV)/uv/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-header --no-annotate \
+		--universal --python-version 3.11 --quiet -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove caches and build leftovers; .venv and data stay
+	@rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse metastore_db
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
