@@ -20,11 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
 sys.path.insert(0, str(DEMO))
 
+import compare  # noqa: E402
 import damage  # noqa: E402  # the demo's scripts are no package: they run with nothing installed
 import expected  # noqa: E402
 
 SEED = 20201231
-OURS = {"acts", "damage", "expected", "plain_contract", "plain_edits"}
+OURS = {"acts", "compare", "damage", "expected", "plain_contract", "plain_edits"}
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +156,42 @@ def _utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _report(document: dict[str, Any]) -> dict[str, Any]:
+    """The report of a run in which everything went as the list says."""
+    files = [
+        {"uri": f"landing/hmda/{f['name']}", "status": f["status"], "reason": f["reason"],
+         "counts": f["counts"] or dict.fromkeys(compare.TERMS, 0), "day": f["business_date"]}
+        for f in document["files"]
+    ]  # fmt: skip
+    staging = [
+        {**b, "status": "published", "files": [f for f in files if f["day"] == b["business_date"]]}
+        for b in document["staging"]
+    ]
+    merged = [{"status": "published", "files": [], **b} for b in document["standardization"]["batches"]]
+    pipelines = [("mortgage/lar", staging), ("mortgage/loan_application", merged)]
+    return {"pipelines": [{"pipeline": name, "batches": batches} for name, batches in pipelines]}
+
+
+def test_a_report_that_agrees_has_no_differences_and_any_other_has(made: tuple[Path, dict[str, Any]]) -> None:
+    document = made[1]
+    assert list(compare.differences(_report(document), document)) == []
+    for change in ("status", "reason", "count", "missing", "unlisted", "merged"):
+        report = json.loads(json.dumps(_report(document)))
+        batch = report["pipelines"][0]["batches"][0]
+        held = next(f for f in batch["files"] if f["status"] == "held")
+        match change:
+            case "status":
+                held["status"] = "published"
+            case "reason":
+                held["reason"] = "another"
+            case "count":
+                batch["files"][0]["counts"]["accepted"] -= 1
+            case "missing":
+                del batch["files"][0]
+            case "unlisted":
+                batch["files"].append({**batch["files"][0], "uri": "landing/hmda/other.txt"})
+            case "merged":
+                report["pipelines"][1]["batches"][1]["counts"]["superseded"] -= 1
+        assert list(compare.differences(report, document)), change
