@@ -64,7 +64,7 @@ def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
         contract = Contract(source.id, tuple(Field(c, STRING) for c in source.columns), source.where)
     elif source.infer_schema:
         check.cannot_run(f"the columns of '{source.id}' are inferred", source.place("inferSchema"))
-    else:
+    elif source.header:  # without a header, a rule of its own says the same
         hint = 'add <schemaRef>schemas/….json</schemaRef>, or columns="…" for texts only'
         NO_CONTRACT.report(check.problems, f"source '{source.id}' has no contract", source.where, hint=hint)
     if contract is None:
@@ -83,6 +83,8 @@ def _zone(check: PipelineCheck, source: CsvSource) -> LandingZone | None:
         return None
     zones = {z.id: z for z in check.application.zones}
     if source.landing not in zones:
+        if "resources" in check.application.unread:
+            return None
         message = f"unknown landing zone '{source.landing}'"
         UNKNOWN_ZONE.report(check.problems, message, source.place("landing"), sorted(zones))
         return None
@@ -118,7 +120,8 @@ def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
     given = None
     if source.schema_ref:
         given = around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, source.place("schemaRef"))
-    if written is None and table in around.writers:
+    unread = any(a.name == table[0] and "pipeline" in a.unread for a in around.applications)
+    if written is None and (table in around.writers or unread):
         return None  # its writer has errors of its own
     contract = written.contract if written else given
     if contract is None:

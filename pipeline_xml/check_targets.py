@@ -120,19 +120,19 @@ def _columns_exist(
 def _agrees(check: PipelineCheck, target: HiveTarget, dataset: Dataset, contract: Contract) -> None:
     where = target.place("schemaRef")
     declared = {f.name: f for f in contract.columns}
-    for name, field in declared.items():
-        column = dataset.column(name)
-        if column is None:
-            message = f"the contract has '{name}', dataset '{dataset.name}' does not"
-            UNLIKE_CONTRACT.report(check.problems, message, where, dataset.names)
-        elif column.type != field.type:
-            message = f"'{name}' is {column.type} in dataset '{dataset.name}', {field.type} in the contract"
+    missing = [name for name in declared if dataset.column(name) is None]
+    if missing:
+        message = f"dataset '{dataset.name}' lacks columns of the contract: {', '.join(missing)}"
+        UNLIKE_CONTRACT.report(check.problems, message, where, hint=f"it has: {', '.join(dataset.names)}")
+    undeclared = [name for name in dataset.names if name not in declared]
+    if undeclared:
+        message = f"dataset '{dataset.name}' has columns that the contract lacks: {', '.join(undeclared)}"
+        UNLIKE_CONTRACT.report(check.problems, message, where, hint="declare them, or drop them with <select>")
+    for column in dataset.columns:
+        field = declared.get(column.name)
+        if field and column.type != field.type:
+            message = f"'{column.name}' is {column.type} in dataset '{dataset.name}', {field.type} in the contract"
             UNLIKE_CONTRACT.report(check.problems, message, where)
-    for name in dataset.names:
-        if name not in declared:
-            message = f"dataset '{dataset.name}' has '{name}', the contract does not"
-            hint = "declare it, or drop it with <select>"
-            UNLIKE_CONTRACT.report(check.problems, message, where, tuple(declared), hint)
 
 
 def _csv_asset(check: PipelineCheck, target: CsvTarget, taken: set[Table]) -> Table | None:

@@ -1,4 +1,4 @@
-"""Hashes by which an attempt pins what decided its result: independent of file names, spacing and order of attributes."""
+"""Hashes by which an attempt pins what decided its result: file names, spacing and order of attributes do not count."""
 
 from __future__ import annotations
 

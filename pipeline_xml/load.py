@@ -43,6 +43,7 @@ class _Found:
     packs: list[RulePack] = field(default_factory=list)
     zones: list[LandingZone] = field(default_factory=list)
     keys: list[SecretKey] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,13 @@ def _read_application(
     for path in sorted((home / "exceptions" / "rules").glob("*.xml")):
         _read_one(root, path, "rulePack", name, None, variables, problems, found, texts)
     return Application(
-        name, tuple(found.pipelines), tuple(found.jobs), tuple(found.packs), tuple(found.zones), tuple(found.keys)
+        name,
+        tuple(found.pipelines),
+        tuple(found.jobs),
+        tuple(found.packs),
+        tuple(found.zones),
+        tuple(found.keys),
+        frozenset(found.unread),
     )
 
 
@@ -157,6 +164,7 @@ def _read_one(
     file = path.relative_to(root).as_posix()
     element = read_document(path, file, kind, variables, problems)
     if element is None:
+        found.unread.add(kind)
         return
     texts[file] = digest(element.canonical())
     if kind == "pipeline":

@@ -134,7 +134,7 @@ class StepColumn(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Node):
-    """A transformation as written. `kind` is the element's name; its meaning belongs to the registry of transformations."""
+    """A transformation as written. `kind` is the element's name; the registry of transformations knows its meaning."""
 
     kind: str
     attributes: Mapping[str, str]
@@ -180,7 +180,7 @@ Target = HiveTarget | CsvTarget | OtherTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline(Node):
-    """One pipeline document. `definition_hash` is the sha256 of everything that decides its result (XML and contracts)."""
+    """One pipeline document. `app` is the application's folder, not what `<appName>` says."""
 
     app: str
     id: str
@@ -264,7 +264,7 @@ class LandingZone(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKey(Node):
-    """`<maskKey id secretRef/>` in resources: the key that masks use; the value comes from the secret store by reference."""
+    """`<maskKey id secretRef/>` in resources: the key that masks use; its value stays in the secret store."""
 
     app: str
     id: str
@@ -273,9 +273,12 @@ class SecretKey(Node):
 
 @dataclass(frozen=True, slots=True)
 class Application:
+    """`unread` are the kinds of documents of which one could not be read: a name that is missing may stand there."""
+
     name: str
     pipelines: tuple[Pipeline, ...] = ()
     jobs: tuple[JobPipeline, ...] = ()
     packs: tuple[RulePack, ...] = ()
     zones: tuple[LandingZone, ...] = ()
     keys: tuple[SecretKey, ...] = ()
+    unread: frozenset[str] = frozenset()

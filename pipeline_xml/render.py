@@ -41,7 +41,8 @@ def _advice(problem: Problem) -> str:
         if close and "Did you mean" not in problem.hint:
             parts.append(f"Did you mean {close}?")
     if problem.hint:
-        parts.append(problem.hint)
+        starts_sentence = parts and "=" not in problem.hint.split()[0]
+        parts.append(problem.hint[0].upper() + problem.hint[1:] if starts_sentence else problem.hint)
     return " ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Rules such as `in` and `between`, written as expressions; literals take the type of the column they are compared to."""
+"""Rules such as `in` and `between`, written as expressions; literals have the type of the column they stand beside."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def known_pipelines(applications: tuple[Application, ...], report: Report) -> No
     for application, job in _jobs(applications):
         known = [p.id for p in application.pipelines]
         for ref in job.refs:
-            if ref.id not in known:
+            if ref.id not in known and "pipeline" not in application.unread:
                 report(f"unknown pipeline '{ref.id}'", ref.place("id"), known)
 
 
@@ -79,7 +79,7 @@ def fallback(applications: tuple[Application, ...], report: Report) -> None:
             others = [name for name in known if name != ref.id]
             if ref.on_failure == "fallback" and ref.fallback is None:
                 report('onFailure="fallback" without fallback', ref.place("onFailure"), others)
-            elif ref.fallback is not None and ref.fallback not in others:
+            elif ref.fallback is not None and ref.fallback not in others and "pipeline" not in application.unread:
                 report(f"fallback '{ref.fallback}' is no other pipeline", ref.place("fallback"), others)
             elif ref.fallback is not None and ref.on_failure != "fallback":
                 report(f'fallback is never used with onFailure="{ref.on_failure}"', ref.place("fallback"))

@@ -81,7 +81,7 @@ def time_zone(applications: tuple[Application, ...], report: Report) -> None:
 
 @pipeline_rule("LK144")
 def where_files_are(pipeline: Pipeline, report: Report) -> None:
-    """A csv source has either a path or a landing zone; a pattern goes with a landing zone; a path stays in its root."""
+    """A csv source has a path or a landing zone; a pattern goes with a landing zone; a path stays in its root."""
     for source in _csv(pipeline):
         if (source.path is None) == (source.landing is None):
             which = "both path and landing" if source.path else "neither path nor landing"

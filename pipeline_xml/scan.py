@@ -20,7 +20,7 @@ from pipeline_xml.rulebook import Code, code
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
-MAX_ELEMENTS = 50_000
+MAX_ELEMENTS = 20_000
 
 UNREADABLE = code("LK001", "The file cannot be read: it is missing, not a regular file, or not UTF-8 text.")
 NOT_WELL_FORMED = code("LK002", "The file is not well-formed XML.")
@@ -104,6 +104,7 @@ class _Scanner:
         self.data, self.file = data, file
         self.lines = [0, *(m.end() for m in re.finditer(rb"\n", data))]
         self.stack: list[_Open] = []
+        self.known = (0, 0)  # the byte last asked for, and the characters before it in its line
         self.count = 0
         self.root: Element | None = None
         self.parser = expat.ParserCreate("utf-8")
@@ -123,9 +124,15 @@ class _Scanner:
         return self.root
 
     def place(self, offset: int) -> Location:
+        """The place of a byte. Places are asked for in order, so that a line is decoded once, however long it is."""
         line = bisect_right(self.lines, offset)
-        start = self.lines[line - 1]
-        return Location(self.file, line, len(self.data[start:offset].decode("utf-8", "replace")) + 1)
+        start, characters = self.lines[line - 1], 0
+        known_offset, known_characters = self.known
+        if start <= known_offset <= offset:
+            start, characters = known_offset, known_characters
+        characters += len(self.data[start:offset].decode("utf-8", "replace"))
+        self.known = (offset, characters)
+        return Location(self.file, line, characters + 1)
 
     def _doctype(self, *_: object) -> int:
         message = "a document type or an entity is not allowed"
@@ -155,11 +162,11 @@ class _Scanner:
         """The place of an attribute's value, with an anchor behind each entity and line break in it."""
         where = self.place(start)
         anchors = []
-        removed = 0  # bytes of the file that are no characters of the value
+        offset = end = 0
         for match in _UNEVEN.finditer(raw):
-            removed += len(match[0]) - 1
-            offset = len(raw[: match.end()].decode("utf-8")) - removed
-            after = self.place(start + match.end())
+            offset += len(raw[end : match.start()].decode("utf-8")) + 1
+            end = match.end()
+            after = self.place(start + end)
             anchors.append((offset, after.line, after.column))
         return replace(where, anchors=tuple(anchors)) if anchors else where
 

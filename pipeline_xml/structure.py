@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from lxml import etree
@@ -21,6 +22,7 @@ DOCUMENTS = ("pipeline", "jobPipeline", "rulePack", "resources")
 _SCHEMAS = Path(__file__).parent / "schemas"
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _ROUNDS = 50
+_MOST = 100  # findings of one file; behind that many the next are no help
 
 WRONG_DOCUMENT = code("LK010", "The root element is not the kind of document that belongs in this folder.")
 UNEXPECTED_ELEMENT = code(
@@ -153,7 +155,7 @@ class _Findings:
     def read(self, tree: etree._Element, log: etree._ListErrorLog) -> bool:
         """Take the findings of one validation in; True when an unexpected element was taken out of the tree."""
         doomed: list[etree._Element] = []
-        for entry in log:
+        for entry in islice(log, _MOST - len(self.problems)):
             node = self._node(tree, entry.path)
             if node is None:
                 continue

@@ -52,4 +52,5 @@ def parse_type(text: str) -> DataType:
     for kind in KINDS:
         if text == kind and kind != "decimal":
             return DataType(kind)
-    raise ValueError(f"unknown type '{text}'; valid: string, boolean, int, bigint, decimal(p,s), double, date, timestamp")
+    valid = "string, boolean, int, bigint, decimal(p,s), double, date, timestamp"
+    raise ValueError(f"unknown type '{text}'; valid: {valid}")

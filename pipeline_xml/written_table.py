@@ -14,7 +14,7 @@ from pipeline_xml.model import HiveTarget
 
 @dataclass(frozen=True, slots=True)
 class WrittenTable:
-    """Columns as they are written, codes beside values as plain columns; keys only where the table is merged by them."""
+    """Columns as they are written (codes beside values are plain columns), with the keys of the target."""
 
     contract: Contract
     mode: Literal["append", "overwrite", "merge"]

@@ -1,0 +1,59 @@
+"""Cases of wrong definitions: a folder or an XML file is laid over `base`, a correct application, and checked.
+
+`<code>-<name>.xml` replaces the base's document of the same root element; `<code>-<name>/` holds the files that differ,
+or a whole config root in `standalone/`. `@prod` at the end of a name checks for that environment. The expected text is
+`<code>-<name>.txt` beside it: every problem, as `lake check` prints it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from pipeline_xml.load import check_path
+from pipeline_xml.render import render_text
+from tests.plain_steps import STEPS
+
+FOLDER = Path(__file__).parent / "cases" / "invalid"
+BASE = FOLDER / "base"
+_SHOP = "applications/shop"
+_PLACES = {
+    "pipeline": f"{_SHOP}/staging/pipelines/orders.xml",
+    "jobPipeline": f"{_SHOP}/staging/jobs/daily.xml",
+    "resources": f"{_SHOP}/staging/resources/resources.xml",
+    "rulePack": f"{_SHOP}/exceptions/rules/orders.xml",
+}
+
+
+def cases() -> list[Path]:
+    return sorted(p for p in FOLDER.iterdir() if p != BASE and p.suffix != ".txt")
+
+
+def code_of(case: Path) -> str:
+    return case.name[:5]
+
+
+def expected_file(case: Path) -> Path:
+    return FOLDER / f"{case.name.removesuffix('.xml')}.txt"
+
+
+def lay_out(case: Path, root: Path) -> Path:
+    """The config root of a case, made in `root`."""
+    if (case / "standalone").is_dir():
+        return case / "standalone"
+    shutil.copytree(BASE, root, dirs_exist_ok=True)
+    if case.is_dir():
+        shutil.copytree(case, root, dirs_exist_ok=True)
+        return root
+    tag = re.search(rb"<(pipeline|jobPipeline|resources|rulePack)\b", case.read_bytes())
+    name = tag[1].decode() if tag and not case.name.startswith("LK010") else "pipeline"
+    shutil.copyfile(case, root / _PLACES[name])
+    return root
+
+
+def rendered(case: Path, root: Path) -> str:
+    """What `lake check` says of the case."""
+    environment = case.stem.partition("@")[2] or "dev"
+    place = lay_out(case, root)
+    return render_text(check_path(place, STEPS, environment), place, "config/")
