@@ -67,7 +67,7 @@ class Deduplicate:
         contract = context.contracts.get(source.driving)
         order = tuple(c for name in (contract.order_by if contract else ()) if (c := source.column(name)))
         if not order:
-            message = '<deduplicate keep="latest"> needs to know which record is later, and the contract has no x-orderBy'
+            message = '<deduplicate keep="latest"> needs an order, and the contract has no x-orderBy'
             hint = 'name the columns with orderBy="…", or put x-orderBy into the contract'
             read.report(NO_KEY, message, read.place("keep"), source.names, hint)
         return order

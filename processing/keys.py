@@ -1,0 +1,113 @@
+"""Keyed functions over values of records: HMAC for masks, AES-SIV for reversible masks, AES-GCM for raw text.
+
+The keys come in as bytes where they are used; nothing here prints, logs or stores them.
+
+    SealBroken             sealed bytes that were changed, or belong to another record or key
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_BLOCK = 64  # bytes of a SHA-256 block
+_VERSION = b"\x01"
+_NONCE = 12
+SHORTEST = 16  # bytes of a secret; what is shorter can be guessed
+
+
+class SealBroken(Exception):
+    """The bytes do not open with this key for this record."""
+
+
+def hmac_sha256(key: bytes) -> Callable[[bytes], str]:
+    """HMAC-SHA-256 under `key` as a function from bytes to 64 hex digits.
+
+    Both halves of the key are hashed once and copied per value, which is what `hmac.digest` does anew each time.
+    """
+    padded = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(bytes(b ^ 0x36 for b in padded))
+    outer = hashlib.sha256(bytes(b ^ 0x5C for b in padded))
+
+    def digest(message: bytes) -> str:
+        first = inner.copy()
+        first.update(message)
+        second = outer.copy()
+        second.update(first.digest())
+        return second.hexdigest()
+
+    return digest
+
+
+def derived(secret: bytes, purpose: str, length: int) -> bytes:
+    """A key of `length` bytes for one purpose (HKDF-SHA-256), so that one secret never serves two ciphers."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), length, salt=None, info=purpose.encode()).derive(secret)
+
+
+def encrypt_text(secret: bytes, key_id: str) -> Callable[[bytes], str]:
+    """Deterministic, reversible: `<key id>:<base64url>` of AES-256-SIV (RFC 5297) under a key derived from `secret`."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    cipher = AESSIV(derived(secret, "datalake mask encrypt", 64))
+    associated = [key_id.encode()]
+
+    def encrypt(message: bytes) -> str:
+        # AES-SIV of cryptography refuses an empty message, and one that is never empty hides which values were
+        return f"{key_id}:" + base64.urlsafe_b64encode(cipher.encrypt(b"\x01" + message, associated)).decode()
+
+    return encrypt
+
+
+def decrypt_text(masked: str, secret: bytes) -> str:
+    """The text behind a value that `encrypt_text` made; SealBroken with another key or after a change."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    key_id, _, coded = masked.partition(":")
+    cipher = AESSIV(derived(secret, "datalake mask encrypt", 64))
+    try:
+        return cipher.decrypt(base64.urlsafe_b64decode(coded), [key_id.encode()])[1:].decode()
+    except (InvalidTag, ValueError) as error:
+        raise SealBroken(f"a value masked under the key '{key_id}' does not open with the key given") from error
+
+
+def seal(plain: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
+    """`plain` under AES-256-GCM: version, nonce, ciphertext with tag. It opens for this record and key id only."""
+    nonce = os.urandom(_NONCE)
+    return _VERSION + nonce + _sealer(key).encrypt(nonce, plain, _bound(key_id, record_id))
+
+
+def unseal(sealed: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
+    """What `seal` was given; SealBroken when the bytes were changed or belong to another record or key."""
+    from cryptography.exceptions import InvalidTag
+
+    if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE:
+        raise SealBroken(f"record {record_id}: these bytes were not sealed here")
+    nonce, body = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
+    try:
+        return _sealer(key).decrypt(nonce, body, _bound(key_id, record_id))
+    except InvalidTag as error:
+        raise SealBroken(f"record {record_id} does not open with key '{key_id}': changed, or another's") from error
+
+
+@lru_cache(maxsize=4)
+def _sealer(key: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    if len(key) < SHORTEST:
+        raise ValueError(f"the sealing key has {len(key)} bytes; it needs at least {SHORTEST}")
+    return AESGCM(derived(key, "datalake quarantine seal", 32))
+
+
+def _bound(key_id: str, record_id: str) -> bytes:
+    return f"{len(key_id)}:{key_id}:{record_id}".encode()

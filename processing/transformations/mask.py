@@ -1,0 +1,161 @@
+"""`<mask source columns strategy secretRef keepLast/>`: personal values replaced by what others may see.
+
+    hash      HMAC-SHA-256 of the value's text, as 64 hex digits: equal values stay equal, nobody reads them back
+    encrypt   AES-256-SIV, `<key id>:<base64url>`: equal values stay equal, whoever has the key reads them back
+    redact    '***'; with keepLast="4" followed by the last 4 characters, where the value is longer than that
+
+A null stays null. The result is a string and no longer classified. Hash and encrypt need a key: `secretRef`, else the
+application's `maskKey`. The text of a value is UTF-8: ISO 8601 for dates and times (UTC), plain digits for numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pipeline_xml.checked import StepContext, StepPlan
+from pipeline_xml.model import Step
+from pipeline_xml.types import STRING
+from processing.keys import encrypt_text, hmac_sha256
+from processing.step import KeyResolver, Runtime
+from processing.transformations.attributes import INCOMPLETE, NO_SECRET, NOT_YET, WRONG_TYPE, WRONG_VALUE, Attributes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame
+
+STRATEGIES = ("hash", "encrypt", "redact", "tokenize")
+REDACTED = "***"
+_KEPT_KINDS = ("string", "int", "bigint")  # whose text is the same on every engine without asking Python
+_SHORTEST_SECRET = 16
+
+
+@dataclass(frozen=True)
+class Config:
+    """`secret_ref` and `key_id` are None for redact. The key id is the maskKey's id, else the reference."""
+
+    columns: tuple[str, ...]
+    strategy: str
+    secret_ref: str | None = None
+    key_id: str | None = None
+    keep_last: int = 0
+
+
+class Mask:
+    kind = "mask"
+    attributes: Mapping[str, bool] = {
+        "source": True, "columns": True, "strategy": True, "secretRef": False, "keepLast": False, "as": False,
+    }  # fmt: skip
+    several_passes = False
+
+    def check(self, step: Step, context: StepContext) -> StepPlan | None:
+        read = Attributes(step, context)
+        strategy = read.choice("strategy", STRATEGIES, "")
+        if strategy == "tokenize":
+            message = '<mask strategy="tokenize"> is reserved: the vault of tokens is not in this version'
+            hint = 'strategy="encrypt" is deterministic and reversible as well'
+            read.report(NOT_YET, message, read.place("strategy"), STRATEGIES[:3], hint)
+        source = read.dataset()
+        if source is None:
+            return None
+        columns = read.columns("columns", source)
+        if not columns and not read.failed:
+            read.report(INCOMPLETE, "<mask columns> names no column", read.place("columns"), source.names)
+        config = Config(tuple(c.name for c in columns), strategy)
+        if strategy == "redact":
+            config = replace(config, keep_last=self._keep_last(read))
+            odd = [c for c in columns if config.keep_last and c.type.kind not in _KEPT_KINDS]
+            for column in odd:
+                message = f"<mask keepLast> keeps the end of a text; {column.name} is {column.type}"
+                read.report(WRONG_TYPE, message, read.place("columns", column.name), _KEPT_KINDS, "leave keepLast out")
+        else:
+            if "keepLast" in step.attributes:
+                message = f'<mask keepLast> belongs to strategy="redact", not "{strategy}"'
+                read.report(WRONG_VALUE, message, read.place("keepLast"), (), "leave it out")
+            secret_ref, key_id = self._key(read, context)
+            config = replace(config, secret_ref=secret_ref, key_id=key_id)
+        masked = set(config.columns)
+        after = (replace(c, type=STRING, classification=None) if c.name in masked else c for c in source.columns)
+        return read.plan(source, after, config)
+
+    def _keep_last(self, read: Attributes) -> int:
+        written = read.text("keepLast") or "0"
+        if written.isascii() and written.isdigit() and int(written) <= 1000:
+            return int(written)
+        read.report(WRONG_VALUE, "<mask keepLast> must be a whole number from 0 to 1000", read.place("keepLast"))
+        return 0
+
+    def _key(self, read: Attributes, context: StepContext) -> tuple[str, str]:
+        """(reference of the secret, key id) from `secretRef`, a maskKey or a secret; else the only maskKey."""
+        declared = {key.id: key.secret_ref for key in context.keys}
+        wanted = read.text("secretRef")
+        if wanted:
+            by_ref = {ref: key_id for key_id, ref in declared.items()}
+            return declared.get(wanted, wanted), wanted if wanted in declared else by_ref.get(wanted, wanted)
+        if "default" in declared or len(declared) == 1:
+            key_id = "default" if "default" in declared else next(iter(declared))
+            return declared[key_id], key_id
+        lack = "there are several mask keys and none is 'default'" if declared else "this application has no maskKey"
+        hint = 'say which with secretRef="…", or declare <maskKey id="default" secretRef="…"/> in resources'
+        read.report(NO_SECRET, f"<mask> needs a key, and {lack}", read.place("strategy"), tuple(declared), hint)
+        return "", ""
+
+    def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame:
+        from pyspark.sql import functions as F
+        from pyspark.sql.pandas.functions import arrow_udf
+
+        config: Config = plan.config
+        if config.secret_ref is None or config.key_id is None:
+            return frames[plan.inputs[0]].withColumns({c: _redacted(c, config.keep_last) for c in config.columns})
+        masked = arrow_udf(masker(config.strategy, config.secret_ref, config.key_id, runtime.keys), "string")
+        return frames[plan.inputs[0]].withColumns({c: masked(F.col(c)) for c in config.columns})
+
+
+def masker(strategy: str, secret_ref: str, key_id: str, keys: KeyResolver) -> Callable[[pa.Array], pa.Array]:
+    """The function that runs in a worker. It carries the name of the key and where to ask, never the key."""
+    import pyarrow as pa
+
+    def mask(values: pa.Array) -> pa.Array:
+        # each distinct value of a batch is worked once: names and codes repeat
+        distinct = values.dictionary_encode()
+        secret = keys.key(secret_ref)
+        if len(secret) < _SHORTEST_SECRET:
+            raise ValueError(f"secret '{secret_ref}' has {len(secret)} bytes; a mask key needs {_SHORTEST_SECRET}")
+        work = hmac_sha256(secret) if strategy == "hash" else encrypt_text(secret, key_id)
+        texts = [None if v is None else work(text_of(v).encode()) for v in distinct.dictionary.to_pylist()]
+        return pa.array(texts, pa.string()).take(distinct.indices)
+
+    # arrow_udf reads the hints as types, and this module must be importable without pyarrow
+    mask.__annotations__.update({"values": pa.Array, "return": pa.Array})
+    return mask
+
+
+def text_of(value: object) -> str:
+    """A value as text, the same whatever the engine."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return str(value)
+
+
+def _redacted(name: str, keep_last: int) -> Column:
+    from pyspark.sql import functions as F
+
+    text = F.col(name).cast("string")
+    whole = F.when(text.isNotNull(), F.lit(REDACTED))
+    if not keep_last:
+        return whole
+    return F.when(
+        F.length(text) > keep_last, F.concat(F.lit(REDACTED), F.substring(text, -keep_last, keep_last))
+    ).otherwise(whole)
+
+
+TRANSFORMATION = Mask()
