@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline_xml.expressions.tree import Binding, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.types import DataType
 from processing import emit_cast, emit_date, emit_logic, emit_number, emit_text
-from processing.emitted import Emitted, Emitter
+from processing.emitted import Emitted, Emitter, Part, finished
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -52,21 +52,16 @@ def emit(
     `column(dataset, name)` gives the engine's column; dataset is empty except in a join condition. `bindings` are the
     values of `:name`. Raises `UnboundValue`.
     """
-    found = _emit(expression.tree, _Scope(column, bindings or {}))
-    if found.problem is None:
-        return found
-    from pyspark.sql import functions as F
-
-    return Emitted(F.when(found.problem.isNull(), found.value), found.problem)
+    return finished(_emit(expression.tree, _Scope(column, bindings or {})))
 
 
-def _emit(tree: Tree, scope: _Scope) -> Emitted:
+def _emit(tree: Tree, scope: _Scope) -> Part:
     if isinstance(tree, Literal):
-        return Emitted(literal(tree.type, tree.value))
+        return Part(literal(tree.type, tree.value))
     if isinstance(tree, ColumnRef):
-        return Emitted(scope.column(tree.dataset, tree.name))
+        return Part(scope.column(tree.dataset, tree.name))
     if isinstance(tree, Binding):
-        return Emitted(_bound(tree, scope.bindings))
+        return Part(_bound(tree, scope.bindings))
     arguments = [_emit(a, scope) for a in tree.arguments]
     return EMITTERS[tree.function](tree, arguments)
 

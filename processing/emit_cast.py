@@ -9,7 +9,7 @@ from pipeline_xml.expressions.coercion import lossless
 from pipeline_xml.expressions.tree import Call
 from pipeline_xml.types import DataType
 from processing.emit_number import scaled_half_up
-from processing.emitted import INVALID_CAST, OVERFLOW, Emitted, Emitter, checked, first_problem
+from processing.emitted import INVALID_CAST, OVERFLOW, Emitter, Part, Step, checked
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -28,36 +28,33 @@ TRUE = ("true", "t", "yes", "y", "1")
 FALSE = ("false", "f", "no", "n", "0")
 
 
-def _cast(call: Call, arguments: list[Emitted]) -> Emitted:
+def _cast(call: Call, arguments: list[Part]) -> Part:
     """cast and try_cast: the same value, with and without the reason."""
     (argument,) = arguments
     source, target = call.arguments[0].type, call.type
     if source.kind == "string":
-        value, problem = cast_text(argument.value, target)
-        found = Emitted(value, first_problem([argument.problem, problem]))
+        found = _of_text(argument, target)
     elif lossless(source, target):
-        found = Emitted(argument.value.cast(str(target)), argument.problem)
+        found = Part(argument.value.cast(str(target)), argument.steps)
     else:
         found = checked(_narrow(argument.value, source, target), arguments)
-    return found if call.function == "cast" else Emitted(found.value, argument.problem)
+    return found if call.function == "cast" else Part(found.value, argument.steps)
 
 
-def cast_text(text: Column, target: DataType) -> tuple[Column, Column | None]:
-    """Text as a typed value, and the reason where it has none (`invalid_cast`, `overflow`)."""
+def _of_text(argument: Part, target: DataType) -> Part:
     from pyspark.sql import functions as F
 
-    if target.kind == "string":
-        return text, None
+    text = argument.value
     if target.kind == "boolean":
         small = F.lower(text)
         value = F.when(small.isin(*TRUE), F.lit(True)).when(small.isin(*FALSE), F.lit(False))
-        return value, F.when(text.isNotNull() & value.isNull(), F.lit(INVALID_CAST))
+        return checked(value, [argument], INVALID_CAST)
     fits = F.rlike(text, F.lit(GATES[target.kind]))
     value = F.when(fits, text).try_cast(str(target))
     if target.kind == "double":
         value = F.when(F.abs(value) < F.lit(float("inf")), value)
-    failed = F.lit(INVALID_CAST) if target.kind in ("date", "timestamp") else F.lit(OVERFLOW)
-    return value, F.when(~fits, F.lit(INVALID_CAST)).when(fits & value.isNull(), failed)
+    failed = INVALID_CAST if target.kind in ("date", "timestamp") else OVERFLOW
+    return Part(value, (*argument.steps, Step(~fits, INVALID_CAST), Step(fits & value.isNull(), failed)))
 
 
 def _narrow(value: Column, source: DataType, target: DataType) -> Column:

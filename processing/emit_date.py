@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline_xml.expressions.tree import Call
-from processing.emitted import INVALID_CAST, Emitted, Emitter, checked, constants, plain
+from processing.emitted import INVALID_CAST, Emitter, Part, checked, constants, plain
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -26,7 +26,7 @@ def _part(name: str) -> Emitter:
     return plain(make)
 
 
-def _moved_days(call: Call, arguments: list[Emitted]) -> Emitted:
+def _moved_days(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     day, count = (a.value for a in arguments)
@@ -37,7 +37,7 @@ def _moved_days(call: Call, arguments: list[Emitted]) -> Emitted:
     return checked(F.date_add(day, F.when(target.between(FIRST_DAY, LAST_DAY), moved).cast("int")), arguments)
 
 
-def _moved_months(call: Call, arguments: list[Emitted]) -> Emitted:
+def _moved_months(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     day, count = (a.value for a in arguments)
@@ -74,22 +74,22 @@ def _cut(day: Column, unit: str) -> Column:
     return cut if unit != "quarter" else F.add_months(cut, -((F.month(day) - F.lit(1)) % F.lit(3)).cast("int"))
 
 
-def _trunc(call: Call, arguments: list[Emitted]) -> Emitted:
-    return Emitted(_cut(arguments[0].value, str(constants(call, 1)[0])), arguments[0].problem)
+def _trunc(call: Call, arguments: list[Part]) -> Part:
+    return Part(_cut(arguments[0].value, str(constants(call, 1)[0])), arguments[0].steps)
 
 
-def _date_trunc(call: Call, arguments: list[Emitted]) -> Emitted:
+def _date_trunc(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     unit, moment = str(constants(call, 0)[0]), arguments[1].value
     if unit not in _MICROSECONDS:
-        return Emitted(_cut(moment.cast("date"), unit).cast("timestamp"), arguments[1].problem)
+        return Part(_cut(moment.cast("date"), unit).cast("timestamp"), arguments[1].steps)
     micros = F.unix_micros(moment)
     size = F.lit(_MICROSECONDS[unit])
-    return Emitted(F.timestamp_micros(micros - F.pmod(micros, size)), arguments[1].problem)
+    return Part(F.timestamp_micros(micros - F.pmod(micros, size)), arguments[1].steps)
 
 
-def _parsed(call: Call, arguments: list[Emitted]) -> Emitted:
+def _parsed(call: Call, arguments: list[Part]) -> Part:
     """Text that passed the ASCII gate of its format; engines differ on all that is nearly of the format."""
     from pyspark.sql import functions as F
 
@@ -98,14 +98,14 @@ def _parsed(call: Call, arguments: list[Emitted]) -> Emitted:
     fitting = F.when(F.rlike(text, F.lit(gate)), text)
     value = F.try_to_timestamp(fitting, F.lit(form)).cast(str(call.type))
     if call.function.startswith("try_"):
-        return Emitted(value, arguments[0].problem)
+        return Part(value, arguments[0].steps)
     return checked(value, arguments[:1], INVALID_CAST)
 
 
-def _date_format(call: Call, arguments: list[Emitted]) -> Emitted:
+def _date_format(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
-    return Emitted(F.date_format(arguments[0].value, str(constants(call, 1)[0])), arguments[0].problem)
+    return Part(F.date_format(arguments[0].value, str(constants(call, 1)[0])), arguments[0].steps)
 
 
 EMITTERS: Mapping[str, Emitter] = {

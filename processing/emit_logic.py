@@ -2,100 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline_xml.expressions.tree import Call
-from processing.emitted import Emitted, Emitter, first_problem, no_problem, plain
+from processing.emitted import Emitter, Part, Step, balanced, guarded, plain, steps_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 
-def _balanced(values: list[Column], join: Callable[[Column, Column], Column]) -> Column:
-    """One column of many, as a tree of little depth: plans are messages, and engines limit how deep one nests."""
-    while len(values) > 1:
-        values = [reduce(join, values[i : i + 2]) for i in range(0, len(values), 2)]
-    return values[0]
+def _logic(call: Call, arguments: list[Part]) -> Part:
+    """and, or. An operand's steps count unless one before it already decides: a false for and, a true for or."""
+    from pyspark.sql import functions as F
 
-
-def _logic(call: Call, arguments: list[Emitted]) -> Emitted:
-    """and, or. An operand's problem counts unless one before it already decides: a false for and, a true for or."""
     conjunction = call.function == "and"
-    value = _balanced([a.value for a in arguments], lambda a, b: (a & b) if conjunction else (a | b))
-    if all(a.problem is None for a in arguments):
-        return Emitted(value)
-    steps: list[tuple[Column, Column]] = []
-    for a in arguments:
-        if a.problem is not None:
-            steps.append((a.problem.isNotNull(), a.problem))
-        steps.append((~a.value if conjunction else a.value, no_problem()))
-    return Emitted(value, _chosen(steps, None))
+
+    def join(a: Column, b: Column) -> Column:
+        return (a & b) if conjunction else (a | b)
+
+    values = [a.value for a in arguments]
+    steps = list(arguments[0].steps)
+    for index, argument in enumerate(arguments[1:], 1):
+        if argument.steps:
+            decided = balanced(values[:index], join).eqNullSafe(F.lit(not conjunction))
+            steps += guarded(argument, ~decided)
+    return Part(balanced(values, join), tuple(steps))
 
 
-def _chosen(steps: list[tuple[Column, Column]], otherwise: Column | None) -> Column:
-    """The first whose condition is true: one flat CASE, however many there are."""
+def _coalesce(call: Call, arguments: list[Part]) -> Part:
+    """An argument's steps count where all before it are null."""
     from pyspark.sql import functions as F
 
-    found = F.when(*steps[0])
-    for condition, value in steps[1:]:
-        found = found.when(condition, value)
-    return found if otherwise is None else found.otherwise(otherwise)
+    values = [a.value for a in arguments]
+    steps = list(arguments[0].steps)
+    for index, argument in enumerate(arguments[1:], 1):
+        if argument.steps:
+            steps += guarded(argument, balanced([v.isNull() for v in values[:index]], lambda a, b: a & b))
+    return Part(F.coalesce(*values), tuple(steps))
 
 
-def _coalesce(call: Call, arguments: list[Emitted]) -> Emitted:
+def _case(call: Call, arguments: list[Part]) -> Part:
+    """A condition's steps count where none before it is true, a value's where its condition is the one."""
     from pyspark.sql import functions as F
 
-    value = F.coalesce(*(a.value for a in arguments))
-    if all(a.problem is None for a in arguments):
-        return Emitted(value)
-    steps: list[tuple[Column, Column]] = []
-    for a in arguments:
-        if a.problem is not None:
-            steps.append((a.problem.isNotNull(), a.problem))
-        steps.append((a.value.isNotNull(), no_problem()))
-    return Emitted(value, _chosen(steps, None))
-
-
-def _case(call: Call, arguments: list[Emitted]) -> Emitted:
     conditions, values, otherwise = arguments[:-1:2], arguments[1:-1:2], arguments[-1]
-    pairs = list(zip(conditions, values, strict=True))
-    value = _chosen([(c.value, v.value) for c, v in pairs], otherwise.value)
-    if all(a.problem is None for a in arguments):
-        return Emitted(value)
-    steps: list[tuple[Column, Column]] = []
-    for condition, branch in pairs:
-        if condition.problem is not None:
-            steps.append((condition.problem.isNotNull(), condition.problem))
-        steps.append((condition.value, branch.problem if branch.problem is not None else no_problem()))
-    return Emitted(value, _chosen(steps, otherwise.problem))
+    value = F.when(conditions[0].value, values[0].value)
+    for condition, branch in zip(conditions[1:], values[1:], strict=True):
+        value = value.when(condition.value, branch.value)
+
+    tested: list[Column] = []
+
+    def not_chosen() -> Column | None:
+        return ~balanced(tested, lambda a, b: a | b).eqNullSafe(F.lit(True)) if tested else None
+
+    steps: list[Step] = []
+    for condition, branch in zip(conditions, values, strict=True):
+        before = not_chosen() if condition.steps or branch.steps else None
+        steps += guarded(condition, before)
+        if branch.steps:
+            here = condition.value.eqNullSafe(F.lit(True))
+            steps += guarded(branch, here if before is None else before & here)
+        tested.append(condition.value)
+    if otherwise.steps:
+        steps += guarded(otherwise, not_chosen())
+    return Part(value.otherwise(otherwise.value), tuple(steps))
 
 
-def _nullif(call: Call, arguments: list[Emitted]) -> Emitted:
+def _nullif(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     left, right = arguments
-    same = F.coalesce(left.value == right.value, F.lit(False))
-    return Emitted(F.when(~same, left.value), first_problem([left.problem, right.problem]))
+    same = left.value.eqNullSafe(right.value)  # where both are null, null is the answer anyway
+    return Part(F.when(~same, left.value), steps_of(arguments))
 
 
-def _extreme(call: Call, arguments: list[Emitted]) -> Emitted:
+def _extreme(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     values = [a.value for a in arguments]
     if call.type.kind == "double":
         values = [v + F.lit(0.0) for v in values]  # -0.0 and 0.0 are equal, but each engine picks another of them
     value = F.greatest(*values) if call.function == "greatest" else F.least(*values)
-    return Emitted(value, first_problem([a.problem for a in arguments]))
+    return Part(value, steps_of(arguments))
 
 
-def _count_present(call: Call, arguments: list[Emitted]) -> Emitted:
+def _count_present(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     ones = [F.when(a.value.isNotNull(), F.lit(1)).otherwise(F.lit(0)) for a in arguments]
-    value = _balanced(ones, lambda a, b: a + b).cast("int")
-    return Emitted(value, first_problem([a.problem for a in arguments]))
+    value = balanced(ones, lambda a, b: a + b).cast("int")
+    return Part(value, steps_of(arguments))
 
 
 EMITTERS: Mapping[str, Emitter] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline_xml.expressions.tree import Call
-from processing.emitted import DIVISION_BY_ZERO, OVERFLOW, Emitted, Emitter, checked, constants, first_problem, plain
+from processing.emitted import DIVISION_BY_ZERO, OVERFLOW, Emitter, Part, Step, checked, constants, plain, steps_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXACT = 2.0**52  # a double beyond has no fraction
 
 
-def _arithmetic(call: Call, arguments: list[Emitted]) -> Emitted:
+def _arithmetic(call: Call, arguments: list[Part]) -> Part:
     """add, subtract, multiply."""
     from pyspark.sql import functions as F
 
@@ -25,61 +25,55 @@ def _arithmetic(call: Call, arguments: list[Emitted]) -> Emitted:
     value = {"add": left + right, "subtract": left - right, "multiply": left * right}[call.function]
     if call.type.kind == "double":
         return _finite(value, arguments)
-    return Emitted(value.cast(str(call.type)), first_problem([a.problem for a in arguments]))
+    return Part(value.cast(str(call.type)), steps_of(arguments))
 
 
-def _finite(value: Column, arguments: list[Emitted], before: Column | None = None) -> Emitted:
+def _finite(value: Column, arguments: list[Part], before: tuple[Step, ...] = ()) -> Part:
     """A double that must be a number; infinity and NaN (the greatest of all, on both engines) are an overflow."""
     from pyspark.sql import functions as F
 
-    broken = F.when(F.abs(value) >= F.lit(float("inf")), F.lit(OVERFLOW))
-    return Emitted(value, first_problem([*(a.problem for a in arguments), before, broken]))
+    infinite = Step(F.abs(value) >= F.lit(float("inf")), OVERFLOW)
+    return Part(value, (*steps_of(arguments), *before, infinite))
 
 
-def _divide(call: Call, arguments: list[Emitted]) -> Emitted:
+def _divide(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     left, right = (a.value for a in arguments)
-    value = left / F.nullif(right, F.lit(0.0))
-    return _finite(value, arguments, _by_zero(left, right, 0.0))
+    by_zero = Step((right == F.lit(0.0)) & left.isNotNull(), DIVISION_BY_ZERO)
+    return _finite(left / F.nullif(right, F.lit(0.0)), arguments, (by_zero,))
 
 
-def _by_zero(left: Column, right: Column, zero: object) -> Column:
-    from pyspark.sql import functions as F
-
-    return F.when((right == F.lit(zero)) & left.isNotNull(), F.lit(DIVISION_BY_ZERO))
-
-
-def _remainder(call: Call, arguments: list[Emitted]) -> Emitted:
+def _remainder(call: Call, arguments: list[Part]) -> Part:
     """Not try_mod: it fails on the smallest bigint by -1 on one engine only."""
     from pyspark.sql import functions as F
 
     left, right = (a.value for a in arguments)
     zero = F.lit(0).cast(str(call.arguments[1].type))
     value = (left % F.nullif(right, zero)).cast(str(call.type))
-    by_zero = F.when((right == zero) & left.isNotNull(), F.lit(DIVISION_BY_ZERO))
+    by_zero = Step((right == zero) & left.isNotNull(), DIVISION_BY_ZERO)
     if call.type.kind == "double":
-        return _finite(value, arguments, by_zero)
-    return Emitted(value, first_problem([*(a.problem for a in arguments), by_zero]))
+        return _finite(value, arguments, (by_zero,))
+    return Part(value, (*steps_of(arguments), by_zero))
 
 
-def _negate(call: Call, arguments: list[Emitted]) -> Emitted:
+def _negate(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     value = arguments[0].value
     if call.type.kind == "bigint":
         return checked(F.try_subtract(F.lit(0).cast("bigint"), value), arguments)
-    return Emitted((-value).cast(str(call.type)), arguments[0].problem)
+    return Part((-value).cast(str(call.type)), arguments[0].steps)
 
 
-def _abs(call: Call, arguments: list[Emitted]) -> Emitted:
+def _abs(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     value = arguments[0].value
     if call.type.kind == "bigint":
         zero = F.lit(0).cast("bigint")
         return checked(F.when(value < zero, F.try_subtract(zero, value)).otherwise(value), arguments)
-    return Emitted(F.abs(value).cast(str(call.type)), arguments[0].problem)
+    return Part(F.abs(value).cast(str(call.type)), arguments[0].steps)
 
 
 def _sign(value: Column) -> Column:
@@ -89,18 +83,18 @@ def _sign(value: Column) -> Column:
     return found.cast("int")
 
 
-def _round(call: Call, arguments: list[Emitted]) -> Emitted:
+def _round(call: Call, arguments: list[Part]) -> Part:
     """Of a decimal, a cast (half away from zero on both engines). Of a double, by hand: the engines' own differ."""
     from pyspark.sql import functions as F
 
     value = arguments[0].value
     if call.type.kind == "decimal":
-        return Emitted(value.cast(str(call.type)), arguments[0].problem)
+        return Part(value.cast(str(call.type)), arguments[0].steps)
     factor = float(10 ** int(str(constants(call, 1)[0])))
     scaled = F.abs(value) * F.lit(factor)
     rounded = scaled_half_up(scaled).cast("double") / F.lit(factor)
     side = F.when(value < F.lit(0.0), F.lit(-1.0)).otherwise(F.lit(1.0))
-    return Emitted(F.when(scaled < F.lit(EXACT), rounded * side).otherwise(value) + F.lit(0.0), arguments[0].problem)
+    return Part(F.when(scaled < F.lit(EXACT), rounded * side).otherwise(value) + F.lit(0.0), arguments[0].steps)
 
 
 def scaled_half_up(scaled: Column) -> Column:
@@ -111,14 +105,14 @@ def scaled_half_up(scaled: Column) -> Column:
     return whole + F.when(scaled - whole.cast("double") >= F.lit(0.5), F.lit(1)).otherwise(F.lit(0)).cast("bigint")
 
 
-def _whole(call: Call, arguments: list[Emitted]) -> Emitted:
+def _whole(call: Call, arguments: list[Part]) -> Part:
     """floor, ceil."""
     from pyspark.sql import functions as F
 
     value = arguments[0].value
     function = F.floor if call.function == "floor" else F.ceil
     if call.type.kind == "decimal":
-        return Emitted(function(value).cast(str(call.type)), arguments[0].problem)
+        return Part(function(value).cast(str(call.type)), arguments[0].steps)
     fits = F.when(F.abs(value) < F.lit(2.0**63), value)
     return checked(function(fits).cast("bigint"), arguments)
 

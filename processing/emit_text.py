@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.expressions.tree import Call
-from processing.emitted import Emitted, Emitter, constants, first_problem, plain
+from processing.emitted import Emitter, Part, constants, plain, steps_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -29,8 +29,8 @@ def _engine(name: str) -> Emitter:
 def _with_constants(make: Callable[..., Column]) -> Emitter:
     """`make(value of the first argument, literals of the others)`."""
 
-    def emitter(call: Call, arguments: list[Emitted]) -> Emitted:
-        return Emitted(make(arguments[0].value, *constants(call, 1)), arguments[0].problem)
+    def emitter(call: Call, arguments: list[Part]) -> Part:
+        return Part(make(arguments[0].value, *constants(call, 1)), arguments[0].steps)
 
     return emitter
 
@@ -62,12 +62,12 @@ def _pad(side: str) -> Callable[..., Column]:
     return make
 
 
-def _concat_ws(call: Call, arguments: list[Emitted]) -> Emitted:
+def _concat_ws(call: Call, arguments: list[Part]) -> Part:
     from pyspark.sql import functions as F
 
     (separator,) = constants(call, 0)[:1]
     value = F.concat_ws(str(separator), *(a.value for a in arguments[1:]))
-    return Emitted(value, first_problem([a.problem for a in arguments]))
+    return Part(value, steps_of(arguments))
 
 
 def _translate(text: Column, source: Any, target: Any) -> Column:

@@ -1,8 +1,13 @@
-"""What an emitter gets and gives, and the words emitters are made of."""
+"""What an emitter gets and gives, and the words emitters are made of.
+
+The reasons of a whole expression stand in one flat list of steps and become one flat CASE at the end. Nothing here is
+nested in `coalesce` or in a boolean CASE: Sail rewrites both with their operands repeated, level by level, and an
+expression of twenty operations took minutes to plan.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,43 +30,73 @@ class Emitted:
     problem: Column | None = None
 
 
-Emitter = Callable[[Call, list[Emitted]], Emitted]
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where `condition` is true the record has this reason, unless an earlier step gave one."""
+
+    condition: Column
+    reason: str
 
 
-def no_problem() -> Column:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The value of a part of an expression, and the steps that can find something wrong with it, in reading order."""
+
+    value: Column
+    steps: tuple[Step, ...] = ()
+
+
+Emitter = Callable[[Call, list[Part]], Part]
+
+
+def finished(part: Part) -> Emitted:
+    """The whole: null where there is a reason, whatever the value would have been."""
+    if not part.steps:
+        return Emitted(part.value)
     from pyspark.sql import functions as F
 
-    return F.lit(None).cast("string")
+    problem = F.when(part.steps[0].condition, F.lit(part.steps[0].reason))
+    for step in part.steps[1:]:
+        problem = problem.when(step.condition, F.lit(step.reason))
+    return Emitted(F.when(problem.isNull(), part.value), problem)
 
 
-def first_problem(problems: Sequence[Column | None]) -> Column | None:
-    """The first that is not null, None where none can be."""
-    from pyspark.sql import functions as F
+def steps_of(arguments: Iterable[Part]) -> tuple[Step, ...]:
+    """All that can be wrong with the arguments of a function that needs them all."""
+    return tuple(step for a in arguments for step in a.steps)
 
-    found = [p for p in problems if p is not None]
-    if len(found) < 2:
-        return found[0] if found else None
-    return F.coalesce(*found)
+
+def guarded(part: Part, guard: Column | None) -> tuple[Step, ...]:
+    """The steps of a part that counts only where `guard` (never null) is true."""
+    if guard is None:
+        return part.steps
+    return tuple(Step(guard & step.condition, step.reason) for step in part.steps)
 
 
 def plain(make: Callable[..., Column]) -> Emitter:
     """The emitter of a function that cannot fail by itself: `make` gets the values of its arguments."""
 
-    def emitter(call: Call, arguments: list[Emitted]) -> Emitted:
-        return Emitted(make(*(a.value for a in arguments)), first_problem([a.problem for a in arguments]))
+    def emitter(call: Call, arguments: list[Part]) -> Part:
+        return Part(make(*(a.value for a in arguments)), steps_of(arguments))
 
     return emitter
 
 
-def checked(value: Column, arguments: list[Emitted], reason: str = OVERFLOW) -> Emitted:
+def checked(value: Column, arguments: list[Part], reason: str = OVERFLOW) -> Part:
     """A value that is null where it failed: `reason`, where every argument is there and the value is not."""
-    from pyspark.sql import functions as F
-
-    present = [a.value.isNotNull() for a in arguments]
     failed = value.isNull()
-    for one in present:
-        failed = failed & one
-    return Emitted(value, first_problem([*(a.problem for a in arguments), F.when(failed, F.lit(reason))]))
+    for argument in arguments:
+        failed = failed & argument.value.isNotNull()
+    return Part(value, (*steps_of(arguments), Step(failed, reason)))
+
+
+def balanced(values: Sequence[Column], join: Callable[[Column, Column], Column]) -> Column:
+    """One column of many, as a tree of little depth: plans are messages, and engines limit how deep one nests."""
+    found = list(values)
+    while len(found) > 1:
+        pairs = [join(a, b) for a, b in zip(found[::2], found[1::2], strict=False)]
+        found = pairs + found[len(pairs) * 2 :]
+    return found[0]
 
 
 def constants(call: Call, start: int) -> list[object]:
