@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why records are broken: `when` is true for those that are, null counts as false. The rest becomes the entry."""
+    """Why records are broken: `when` is true for those that are, null counts as false. The rest becomes the entry.
+
+    `code` is a text, or a column that is not null where `when` is true.
+    """
 
     when: Column
     rule: str
     column: str
-    code: str
+    code: str | Column
     message: str
     severity: str = "error"
 
@@ -30,8 +33,14 @@ class Reason:
         from pyspark.sql import functions as F
 
         values = (self.rule, self.column, self.code, self.message, self.severity)
-        fields = [F.lit(value).alias(name) for name, value in zip(names.ERROR_FIELDS, values, strict=True)]
+        columns = [F.lit(value) if isinstance(value, str) else value for value in values]
+        fields = [column.alias(name) for name, column in zip(names.ERROR_FIELDS, columns, strict=True)]
         return F.when(self.when, F.struct(*fields))
+
+
+def problem_reasons(problem: Column, rule: str, column: str, message: str) -> list[Reason]:
+    """The reason that an emitted expression's `problem` gives to living records; its code is the problem's."""
+    return [Reason(alive() & problem.isNotNull(), rule, column, problem, message)]
 
 
 def alive() -> Column:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.checked import StepContext, StepPlan
 from pipeline_xml.model import Step
@@ -110,7 +110,8 @@ class Mask:
         config: Config = plan.config
         if config.secret_ref is None or config.key_id is None:
             return frames[plan.inputs[0]].withColumns({c: _redacted(c, config.keep_last) for c in config.columns})
-        masked = arrow_udf(masker(config.strategy, config.secret_ref, config.key_id, runtime.keys), "string")
+        worker: Any = masker(config.strategy, config.secret_ref, config.key_id, runtime.keys)
+        masked = arrow_udf(worker, "string")  # type: ignore[call-overload]  # its stub lacks a default it has
         return frames[plan.inputs[0]].withColumns({c: masked(F.col(c)) for c in config.columns})
 
 
