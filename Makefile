@@ -11,7 +11,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: install
-install: $(STAMP) ## Make .venv with the locked dependencies (Python 3.11 or 3.12; about 1.5 GB)
+install: $(STAMP) ## Make .venv with the locked dependencies (Python 3.11 or 3.12; about 1.9 GB)
 
 $(STAMP): requirements.lock pyproject.toml scripts/bootstrap.sh
 	@PYTHON='$(PYTHON)' sh scripts/bootstrap.sh
@@ -47,6 +47,10 @@ bench: $(STAMP) ## Measure speed and memory against scripts written by hand (som
 .PHONY: screenshots
 screenshots: $(STAMP) ## Take the pictures of docs/images from a running UI (needs Debian's chromium)
 	@$(PY) scripts/screenshots.py
+
+.PHONY: docs
+docs: $(STAMP) ## Generate docs/rules.md and docs/expressions.md from the code
+	@$(PY) scripts/generate_docs.py
 
 .PHONY: lock
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml

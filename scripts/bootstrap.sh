@@ -54,7 +54,7 @@ with_pip() {
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 }
 
-echo "installing the locked dependencies (about 1.5 GB on disk)"
+echo "installing the locked dependencies (about 1.9 GB on disk)"
 if ! with_uv; then
     echo "not with uv; pip does it, which takes some minutes" >&2
     with_pip

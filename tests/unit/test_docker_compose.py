@@ -117,6 +117,6 @@ def test_docker_itself_accepts_the_file_where_it_is_installed(tmp_path: Path) ->
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("missing", ["DATALAKE_POSTGRES_PASSWORD", "DATALAKE_QUARANTINE_KEY", "DATALAKE_SECRETS_FOLDER"])
-def test_what_must_be_set_says_so(missing: str) -> None:
-    assert re.search(rf"\$\{{{missing}:\?[^}}]{{10,}}\}}", TEXT)
+@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "QUARANTINE_KEY", "SECRETS_FOLDER"])
+def test_what_must_be_set_says_so(name: str) -> None:
+    assert re.search(rf"\$\{{DATALAKE_{name}:\?[^}}]{{10,}}\}}", TEXT)

@@ -27,8 +27,9 @@ def read(path: Path) -> dict[str, Any]:
 def test_the_embedded_instance_opens(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text(OURS.read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        assert type(instance.run_coordinator).__name__ == "QueuedRunCoordinator"
-        assert instance.run_coordinator.get_run_queue_config().max_concurrent_runs == 2
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 2
         assert not instance.run_retries_enabled
         assert instance.telemetry_enabled is False
         assert instance.get_runs_count() == 0
@@ -43,6 +44,7 @@ def test_an_unknown_setting_would_be_found(tmp_path: Path) -> None:
 def test_the_instance_on_postgresql_fits_the_schema_and_takes_the_driver_that_listens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from dagster_postgres import DagsterPostgresStorage
     from dagster_postgres.utils import pg_url_from_config
 
     for name, value in (("HOST", "postgres"), ("DB", "lake"), ("USER", "dagster"), ("PASSWORD", "p@ss/word")):
@@ -51,7 +53,7 @@ def test_the_instance_on_postgresql_fits_the_schema_and_takes_the_driver_that_li
     stored = InstanceRef.from_dir(str(POSTGRES.parent)).storage_data
     assert stored is not None
     storage = class_from_code_pointer(stored.module_name, stored.class_name)
-    assert storage.__name__ == "DagsterPostgresStorage"
+    assert issubclass(storage, DagsterPostgresStorage)
     checked = process_config(resolve_to_config_type(storage.config_type()), yaml.safe_load(stored.config_yaml))
     assert checked.success, checked.errors
     assert checked.value is not None
