@@ -17,7 +17,6 @@ from pipeline_xml.model import Step
 from pipeline_xml.place import items
 from pipeline_xml.problems import nearest
 from processing import frame as names
-from processing.references import read_reference
 from processing.rejects import Reason, alive, reject, set_aside
 from processing.step import Runtime
 from processing.transformations.attributes import (
@@ -127,6 +126,8 @@ class Lookup:
 
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame:
         from pyspark.sql import functions as F
+
+        from processing.references import read_reference
 
         config: Config = plan.config
         reference = plan.references[0]

@@ -1,0 +1,109 @@
+"""What transformations say about a definition before any engine starts: the code, the place, the valid values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_xml.types import BIGINT, DOUBLE, STRING, decimal
+from tests.step_plans import FIRST_LINE, checked, contract, problems
+
+SOURCE = contract(
+    {
+        "id": {"type": "string"},
+        "n": {"type": "integer"},
+        "big": {"type": "integer", "x-type": "bigint"},
+        "price": {"type": "number", "x-type": "decimal(10,2)"},
+        "wide": {"type": "number", "x-type": "decimal(30,2)"},
+        "rate": {"type": "number"},
+        "ssn": {"type": "string", "x-classification": "pii"},
+        "day": {"type": "string", "format": "date"},
+    },
+    required=["id"],
+)
+_NAMES = {"code": {"type": "string"}, "name": {"type": "string"}}
+CODES = (contract(_NAMES, required=["code"], **{"x-primaryKey": ["code"]}), "code,name\n")
+
+
+def told(tmp_path: Path, steps: str, **rest: object) -> list[tuple[str, str]]:
+    """Code and the text that stands at the problem's place."""
+    lines = ["", *[""] * (FIRST_LINE - 1), *steps.splitlines()]
+    found = []
+    for problem in problems(tmp_path, steps, SOURCE, **rest):
+        text = lines[problem.where.line][problem.where.column - 1 :]
+        found.append((problem.code, text))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "place"),
+    [
+        ('<deduplicate source="s" keys="id,nn" keep="first"/>', "LK204", 'nn"'),
+        ('<deduplicate source="s" keys="id" keep="latest"/>', "LK305", 'latest"'),
+        ('<deduplicate source="s" keys="id" losers="kill"/>', "LK302", 'kill"'),
+        ('<deduplicate source="t" keys="id"/>', "LK301", 't"'),
+        ('<mask source="s" columns="ssn" strategy="tokenize" secretRef="K"/>', "LK306", 'tokenize"'),
+        ('<mask source="s" columns="ssn" strategy="hash"/>', "LK308", 'hash"'),
+        ('<mask source="s" columns="ssn,ssn" strategy="redact"/>', "LK309", "ssn,ssn"),
+        ('<mask source="s" columns="rate" strategy="redact" keepLast="4"/>', "LK304", 'rate"'),
+        ('<mask source="s" columns="ssn" strategy="hash" secretRef="K" keepLast="4"/>', "LK302", '4"'),
+        ('<aggregate source="s" groupBy="id" metrics="count:c,median:n"/>', "LK302", 'median:n"'),
+        ('<aggregate source="s" groupBy="id" metrics="sum:id"/>', "LK304", 'sum:id"'),
+        ('<aggregate source="s" groupBy="id" metrics="sum:wide"/>', "LK304", 'sum:wide"'),
+        ('<aggregate source="s" groupBy="rate" metrics="count:c"/>', "LK304", 'rate"'),
+        ('<aggregate source="s" groupBy="id" metrics="count:id"/>', "LK303", 'count:id"'),
+        ('<aggregate source="s" groupBy="id" metrics="count:c" window="daily"/>', "LK306", 'daily"'),
+        ('<lookup source="s" reference="codes" outputFields="name"/>', "LK305", 'codes"'),
+        ('<lookup source="s" reference="codes" outputFields="nam" on="id=code"/>', "LK204", 'nam"'),
+        ('<lookup source="s" reference="codes" outputFields="name" on="n=code"/>', "LK304", 'n=code"'),
+        ('<lookup source="s" reference="codes" outputFields="name" on="id=cod"/>', "LK204", 'id=cod"'),
+        ('<filter source="s" condition="n + 1"/>', "LK304", 'n + 1"'),
+        ('<derive source="s"><column name="ingest_date" expression="n"/></derive>', "LK303", 'ingest_date"'),
+    ],
+)
+def test_a_mistake_is_told_at_its_word(tmp_path: Path, step: str, code: str, place: str) -> None:
+    found = told(tmp_path, step, lookups={"codes": CODES})
+    assert [c for c, _ in found] == [code]
+    assert found[0][1].startswith(place)
+
+
+def test_an_unknown_column_names_those_there_are_and_the_nearest(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, '<deduplicate source="s" keys="prise"/>', SOURCE)
+    assert problem.valid == ("id", "n", "big", "price", "wide", "rate", "ssn", "day")
+    assert problem.hint == "Did you mean price?"
+
+
+def test_all_mistakes_of_a_step_come_at_once(tmp_path: Path) -> None:
+    step = '<aggregate source="s" groupBy="x,y" metrics="sum:id,median:n"/>'
+    assert [code for code, _ in told(tmp_path, step)] == ["LK204", "LK204", "LK304", "LK302"]
+
+
+def test_types_lineage_and_classification_go_through_the_steps(tmp_path: Path) -> None:
+    steps = """<derive source="s"><column name="both" expression="concat(id, ssn)"/>
+      <column name="again" expression="upper(both)"/></derive>
+      <mask source="s" columns="ssn" strategy="redact"/>
+      <aggregate source="s" as="a" groupBy="id" metrics="count:c,sum:n,sum:price:total,avg:price,max:again:m"/>"""
+    derive, mask, aggregate = checked(tmp_path, steps, SOURCE).steps
+    again = derive.output.column("again")
+    assert again is not None
+    assert (again.type, again.classification) == (STRING, "pii")
+    assert again.origins == {("s", "id"), ("s", "ssn")}
+    masked = mask.output.column("ssn")
+    assert masked is not None
+    assert (masked.type, masked.classification, masked.origins) == (STRING, None, {("s", "ssn")})
+    assert aggregate.output.name == "a"
+    assert not aggregate.output.per_record
+    assert [(c.name, c.type) for c in aggregate.output.columns] == [
+        ("id", STRING), ("c", BIGINT), ("sum_n", BIGINT), ("total", decimal(20, 2)),
+        ("avg_price", DOUBLE), ("m", STRING),
+    ]  # fmt: skip
+    largest = aggregate.output.column("m")
+    assert largest is not None
+    assert largest.classification == "pii"
+
+
+def test_latest_takes_the_order_of_the_contract(tmp_path: Path) -> None:
+    ordered = {**SOURCE, "x-orderBy": ["day", "n"]}
+    (plan,) = checked(tmp_path, '<deduplicate source="s" keys="id" keep="latest"/>', ordered).steps
+    assert plan.config.order_by == ("day", "n")
