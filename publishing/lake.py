@@ -22,7 +22,7 @@ class Lake:
     def __init__(self, settings: Settings, catalog: Catalog, stack: ExitStack, engine: Engine | None) -> None:
         self.settings = settings
         self.catalog = catalog
-        self.secrets = SecretResolver()
+        self.secrets = SecretResolver(settings.secrets)
         self._stack = stack
         self._engine = engine
 

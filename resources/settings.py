@@ -16,7 +16,10 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`config` holds the definitions, `data` is the lake root; `applications` empty means all."""
+    """`config` holds the definitions, `data` is the lake root; `applications` empty means all.
+
+    `secrets` is the folder of secret files. It travels to the workers of an engine, whose environment may be another.
+    """
 
     config: Path
     data: Path
@@ -24,10 +27,13 @@ class Settings:
     spark_remote: str | None = None
     environment: str = "dev"
     applications: tuple[str, ...] = ()
+    secrets: Path | None = None
 
     @staticmethod
     def from_environment(env: Mapping[str, str] | None = None) -> Settings:
-        """DATALAKE_CONFIG, DATALAKE_DATA, DATALAKE_ENGINE, DATALAKE_SPARK_REMOTE, DATALAKE_ENV, DATALAKE_APPLICATIONS."""
+        """DATALAKE_CONFIG, DATALAKE_DATA, DATALAKE_ENGINE, DATALAKE_SPARK_REMOTE, DATALAKE_ENV, DATALAKE_APPLICATIONS,
+        DATALAKE_SECRETS.
+        """
         env = os.environ if env is None else env
         project = Path(__file__).resolve().parent.parent
         engine = env.get("DATALAKE_ENGINE", "sail")
@@ -40,6 +46,7 @@ class Settings:
             spark_remote=env.get("DATALAKE_SPARK_REMOTE"),
             environment=env.get("DATALAKE_ENV", "dev"),
             applications=tuple(a for a in env.get("DATALAKE_APPLICATIONS", "").split(",") if a),
+            secrets=Path(env["DATALAKE_SECRETS"]).absolute() if env.get("DATALAKE_SECRETS") else None,
         )
 
     @property

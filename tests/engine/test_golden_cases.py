@@ -1,4 +1,4 @@
-"""Golden cases: folders with definitions, input and expected tables; each runs on both engines, values and types equal."""
+"""Golden cases: folders with definitions, input, expected tables; each runs on both engines, values and types equal."""
 
 from __future__ import annotations
 
@@ -55,15 +55,16 @@ def quarantine_document(lake: Lake, pipeline: str) -> list[dict[str, Any]]:
     )
 
 
-def run_case(case: Path, data: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def run_case(case: Path, data: Path, engine: Engine) -> dict[str, Any]:
     """Lands the inputs and runs the case's pipelines; the document that is compared with expected.json."""
     spec = tomllib.loads((case / "case.toml").read_text())
     for name, value in spec.get("secrets", {}).items():
-        monkeypatch.setenv(name, value)
+        (data / "secrets").mkdir(exist_ok=True)
+        (data / "secrets" / name).write_text(value)
     for source, landed in spec.get("landing", {}).items():
         (data / landed).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(case / "input" / source, data / landed)
-    settings = Settings(config=case / "config", data=data, engine=engine.name)
+    settings = Settings(config=case / "config", data=data, engine=engine.name, secrets=data / "secrets")
     catalog = load_catalog(settings.config, registry())
     document: dict[str, Any] = {"pipelines": {}, "tables": {}, "quarantine": {}}
     with open_lake(settings, catalog, engine) as lake:
@@ -92,8 +93,8 @@ def _counts_close(outcome: PipelineOutcome) -> None:
 
 
 @pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda c: c.name)
-def test_case(case: Path, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = run_case(case, tmp_path, engine, monkeypatch)
+def test_case(case: Path, engine: Engine, tmp_path: Path) -> None:
+    found = run_case(case, tmp_path, engine)
     expected = json.loads((case / "expected.json").read_text())
     spec = tomllib.loads((case / "case.toml").read_text())
     for run, counts in spec.get("counts", {}).items():
