@@ -30,7 +30,7 @@ from processing.validate_errors import ERRORS_TYPE, Entry, Found
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-PARTITION_BYTES = 128 * 1024 * 1024
+PARTITION_BYTES = 512 * 1024 * 1024  # a partition holds one range at a time, but its Parquet writer a whole row group
 SMALL_BYTES = 8 * 1024 * 1024  # below this one task is faster than several
 IDENTITY_TYPES = {
     f.RECORD_ID: "string",

@@ -34,7 +34,7 @@ class Scanner:
         self._source, self._contract = source, contract
         self._range_bytes, self._limit = range_bytes, source.max_record_bytes
         self._decoding = Decoding(source.encoding)
-        self._head: Head | None = Head(source)
+        self._head: Head | None = Head(source, self._decoding.working)
         self._header: tuple[str, ...] = ()
         self._control: tuple[str, ...] | None = None
         self._splitter = Splitter(source.delimiter, source.quote, source.escape)

@@ -19,8 +19,8 @@ _NUMBER = re.compile(r" *([0-9]{1,18}) *\Z")
 class Head:
     """Collects bytes until everything before the data is known. In order: skipped lines, control record, header."""
 
-    def __init__(self, source: CsvSource) -> None:
-        self._source = source
+    def __init__(self, source: CsvSource, encoding: str) -> None:
+        self._source, self._encoding = source, encoding
         self._buffer = b""
         self._limit = source.max_record_bytes
         self.header: tuple[str, ...] = ()
@@ -50,10 +50,10 @@ class Head:
         control = self._source.control
         if control is not None and control.record == "first":
             at, record = self._record(at, final)
-            self.control = cells(record, self._source, self._source.encoding) if record else None
+            self.control = cells(record, self._source, self._encoding) if record else None
         if self._source.header:
             at, record = self._record(at, final)
-            self.header = cells(record, self._source, self._source.encoding) if record else ()
+            self.header = cells(record, self._source, self._encoding) if record else ()
         return at
 
     def _line(self, at: int, final: bool) -> int:
@@ -103,9 +103,7 @@ def line_end(data: bytes, at: int) -> int | None:
 
 
 def cells(record: bytes, source: CsvSource, encoding: str) -> tuple[str, ...]:
-    """The cells of one record."""
-    if encoding.lower().replace("_", "-").startswith("utf-16"):
-        encoding = "utf-8"  # what is scanned is the working copy
+    """The cells of one record; `encoding` is `Scan.encoding`, that of the bytes the scan speaks of."""
     text = record.decode(encoding, "replace")
     reader = csv.reader(
         [text],

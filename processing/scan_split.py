@@ -29,7 +29,7 @@ class Splitter:
         self._before = LF  # the byte before the piece; _PLAIN for a quote that closed nothing
         self.in_quote = False
         self.escaped = False  # the next byte is escaped
-        self.opened: int | None = None  # where in the last piece the quote that is still open opened, if there
+        self.opened: int | None = None  # where in the last piece the quote opened that is open at its end
 
     def split(self, piece: bytes) -> tuple[Positions, Positions]:
         """Positions in the piece of the record ends: where the line end begins, and where the next record begins."""
@@ -46,15 +46,19 @@ class Splitter:
             outside = (np.searchsorted(toggles, stops) + self.in_quote) % 2 == 0
             stops, ends = stops[outside], ends[outside]
             self.in_quote ^= bool(len(toggles) % 2)
-            self.opened = self._still_open(toggles) if self.in_quote else None
+            if self.in_quote:
+                self.opened = self._opening(toggles)
+            elif toggles[-1] == len(a) - 1:
+                # The next piece may begin with a quote, and then this one has closed nothing.
+                self.opened = self._opening(toggles[:-1])
         last = int(a[-1])
         if last == self._quote and not (toggles is not None and toggles[-1] == len(a) - 1):
             last = _PLAIN
         self._before = last
         return stops, ends
 
-    def _still_open(self, toggles: Positions) -> int | None:
-        """The quote that opened the cell, not a doubled quote in it; None if it opened in an earlier piece."""
+    def _opening(self, toggles: Positions) -> int | None:
+        """The quote that opened the last cell, not a doubled quote in it; None if it opened in an earlier piece."""
         at = len(toggles) - 1
         while at >= 1 and toggles[at] - 1 == toggles[at - 1]:
             at -= 2

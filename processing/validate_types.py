@@ -110,8 +110,9 @@ def _strange(text: pa.StringArray, kind: str) -> Rows:
     if not cells.tobytes().translate(None, _CHARACTERS[kind]):
         return NO_ROWS
     places = np.flatnonzero(_TABLES[kind][cells]) + offsets[0]
-    rows: Rows = np.unique(np.searchsorted(offsets, places, "right") - 1)
-    return rows
+    strange = np.zeros(len(text), bool)
+    strange[np.searchsorted(offsets, places, "right") - 1] = True
+    return rows_of(strange & valid_mask(text))  # a cell that was made null keeps its bytes
 
 
 def _gated(text: pa.StringArray, target: pa.DataType, shape: str) -> pa.Array:

@@ -73,9 +73,10 @@ def test_awkward_but_sound_files_are_counted(name: str, columns: str, records: i
 
 @pytest.mark.parametrize("name", ["csvkit/test_utf16_big.csv", "csvkit/test_utf16_little.csv"])
 def test_utf16_is_read_when_declared(name: str) -> None:
-    found = sample(name, "a,b,c", CsvSource(where=HERE, id="t", encoding="utf-16"))
-    assert (found.records, found.findings, found.transcoded, found.encoding) == (2, (), True, "utf-8")
-    assert found.size == 36
+    for encoding in ("utf-16", "UTF16"):
+        found = sample(name, "a,b,c", CsvSource(where=HERE, id="t", encoding=encoding))
+        assert (found.records, found.findings, found.transcoded, found.encoding) == (2, (), True, "utf-8")
+        assert found.size == 36
 
 
 @pytest.mark.parametrize("name", ["csvkit/test_utf16_big.csv", "csvkit/test_utf16_little.csv"])
@@ -144,6 +145,7 @@ def test_header_only_is_a_sound_file_without_records() -> None:
         (b'a,b\n1,2\n3,"open\n4,5\n6,7\n', 2, 10),
         (b'a,b\n1,2\n\n3,"o""pe\n4,""', 2, 11),
         (b'a,b\n"1,2\n', 1, 4),
+        (b'a,b\n1,"""', 1, 6),
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 100])
