@@ -8,8 +8,6 @@ Nothing that is not listed here or in the registry passes: the tree is all an en
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
-from decimal import Decimal
 
 from sqlglot import exp
 
@@ -18,7 +16,6 @@ from pipeline_xml.expressions.codes import (
     ARGUMENT_COUNT,
     ARGUMENT_TYPE,
     REFUSED_CONSTRUCT,
-    SYNTAX,
     TOO_LARGE,
     UNKNOWN_BINDING,
     UNKNOWN_COLUMN,
@@ -26,14 +23,15 @@ from pipeline_xml.expressions.codes import (
     Refused,
 )
 from pipeline_xml.expressions.dialect import SyntaxProblem, parse
+from pipeline_xml.expressions.literals import moment, number
 from pipeline_xml.expressions.signature import Function
+from pipeline_xml.expressions.size import size_of
 from pipeline_xml.expressions.tree import Binding, Call, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.location import Location
 from pipeline_xml.problems import Problems, nearest
-from pipeline_xml.types import BIGINT, BOOLEAN, DATE, DOUBLE, INT, STRING, TIMESTAMP, DataType, decimal, parse_type
+from pipeline_xml.types import BOOLEAN, DATE, STRING, DataType, parse_type
 
 DEEPEST_TREE = 100
-LARGEST = 20_000
 BINDINGS: Mapping[str, DataType] = {"businessDate": DATE, "runDate": DATE}
 
 _BINARY: Mapping[type[exp.Expr], str] = {
@@ -79,8 +77,7 @@ def compile_expression(
         return None
     if tree is None:
         return None
-    value, reason = _size(tree, {})
-    if value + reason > LARGEST:
+    if not size_of(tree).fits:
         problems.error(
             TOO_LARGE, "expression: too large once it is computed", where, hint="split it into several <column>s"
         )
@@ -107,18 +104,6 @@ def compile_condition(
         )
         return None
     return compiled
-
-
-def _size(tree: Tree, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """How many nodes the value and the reason of `tree` come to when emitted: both repeat their arguments."""
-    if not isinstance(tree, Call):
-        return 1, 0
-    if id(tree) not in known:
-        parts = [_size(a, known) for a in tree.arguments]
-        values = sum(p[0] for p in parts)
-        weight = functions.registry()[tree.function].repeats(tree)
-        known[id(tree)] = (1 + weight * values, sum(p[1] for p in parts) + (1 + weight) * values)
-    return known[id(tree)]
 
 
 class _Walk:
@@ -302,8 +287,11 @@ class _Walk:
     def _literal(self, node: exp.Expr, depth: int) -> Tree | None:
         if node.args["is_string"]:
             return Literal(STRING, str(node.this))
+        return self._constant(node, lambda: number(str(node.this)))
+
+    def _constant(self, node: exp.Expr, make: Callable[[], Literal]) -> Tree | None:
         try:
-            return _number(str(node.this))
+            return make()
         except Refused as refused:
             self._error(refused, node)
             return None
@@ -363,23 +351,9 @@ class _Walk:
         if tree is None:
             return None
         if not isinstance(node, exp.TryCast) and isinstance(tree, Literal):  # date '2020-01-31'
-            return self._moment(node, str(tree.value), target)
+            return self._constant(node, lambda: moment(str(tree.value), target))
         name = "try_cast" if node.args.get("safe") else "cast"
         return self._build(functions.registry()[name], node, [node.this], (tree, Literal(target, None)))
-
-    def _moment(self, node: exp.Expr, text: str, target: DataType) -> Tree | None:
-        try:
-            if target == DATE and len(text) == 10:
-                return Literal(DATE, date.fromisoformat(text))
-            if target == TIMESTAMP and text.isascii() and len(text) in (10, 19, 26):
-                moment = datetime.fromisoformat(text)
-                if moment.tzinfo is None:
-                    return Literal(TIMESTAMP, moment)
-        except ValueError:
-            pass  # said below, in one way for all of them
-        forms = "date 'yyyy-MM-dd' or timestamp 'yyyy-MM-dd HH:mm:ss'"
-        self._error(Refused(SYNTAX, f"'{text}' is no {target} literal", hint=f"write {forms}"), node)
-        return None
 
 
 def _chain(node: exp.Expr) -> list[exp.Expr]:
@@ -396,24 +370,3 @@ def _suggest(name: str, valid: tuple[str, ...]) -> str:
     same = [v for v in valid if v.lower() == name.lower()]
     found = same[0] if same else nearest(name, valid)
     return f"Did you mean {found}?" if found else ""
-
-
-def _number(text: str) -> Literal:
-    if text.isdigit():
-        value = int(text)
-        if value < 2**31:
-            return Literal(INT, value)
-        if value < 2**63:
-            return Literal(BIGINT, value)
-    elif "e" in text.lower():
-        number = float(text)
-        if number == float("inf"):
-            raise Refused(ARGUMENT_TYPE, "the number is too large for a double")
-        return Literal(DOUBLE, number)
-    exact = Decimal(text)
-    _, digits, exponent = exact.as_tuple()
-    scale = -int(exponent)
-    precision = max(len(digits), scale, 1)
-    if precision > 38:
-        raise Refused(ARGUMENT_TYPE, "the number has more than 38 digits")
-    return Literal(decimal(precision, scale), exact)

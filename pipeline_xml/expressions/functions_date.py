@@ -136,7 +136,16 @@ def _parser(name: str, result: DataType, doc: str, safe_of: str = "") -> Functio
     doc = doc or f"{safe_of}, but null where the text is not of that format."
     example = f"{name}(name, '{form}')" if time else f"{name}(name, 'yyyyMMdd')"
     return Function(
-        name, "Dates", f"{name}(a, 'format')", doc, example, _parsed(name, result, time, form), 1, 2, weight=2
+        name,
+        "Dates",
+        f"{name}(a, 'format')",
+        doc,
+        example,
+        _parsed(name, result, time, form),
+        1,
+        2,
+        weight=2,
+        fails=not name.startswith("try_"),
     )
 
 
@@ -160,7 +169,8 @@ FUNCTIONS = (
         2,
         2,
         ("dateadd",),
-        4,
+        weight=3,
+        fails=True,
     ),
     Function(
         "date_sub",
@@ -171,7 +181,8 @@ FUNCTIONS = (
         _moved("date_sub"),
         2,
         2,
-        weight=4,
+        weight=3,
+        fails=True,
     ),
     Function(
         "add_months",
@@ -182,7 +193,8 @@ FUNCTIONS = (
         _moved("add_months"),
         2,
         2,
-        weight=5,
+        weight=3,
+        fails=True,
     ),
     Function(
         "datediff",
@@ -205,6 +217,7 @@ FUNCTIONS = (
         _trunc,
         2,
         2,
+        weight=2,
     ),
     Function(
         "date_trunc",
@@ -215,6 +228,7 @@ FUNCTIONS = (
         _date_trunc,
         2,
         2,
+        weight=2,
     ),
     _parser(
         "to_date",
@@ -247,6 +261,7 @@ FUNCTIONS = (
         2,
         operator=True,
         weight=_cast_weight,
+        fails=lambda call: not lossless(call.arguments[0].type, call.type),
     ),
     Function(
         "try_cast",

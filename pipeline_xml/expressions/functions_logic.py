@@ -195,6 +195,7 @@ FUNCTIONS = (
         2,
         None,
         ("nvl", "ifnull"),
+        weight=2,
     ),
     Function(
         "nullif",
@@ -229,5 +230,6 @@ FUNCTIONS = (
         3,
         None,
         operator=True,
+        weight=lambda call: 2 if call.type.kind == "boolean" else 1,  # Sail repeats conditions there
     ),
 )

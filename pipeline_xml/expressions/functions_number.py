@@ -61,9 +61,18 @@ def _arithmetic(name: str, doc: str) -> Function:
             return Call(name, (cast_to(left, one), cast_to(right, two)), result)
         return Call(name, (cast_to(left, BIGINT), cast_to(right, BIGINT)), BIGINT)
 
+    def fails(call: Call) -> bool:
+        return call.type.kind != "decimal" or name == "remainder"
+
     word = _WORDS[name]
     aliases = ("mod",) if name == "remainder" else ()
-    return Function(name, "Arithmetic", f"a {word} b", doc, f"amount {word} 3", build, 2, 2, aliases, operator=True)
+    return Function(
+        name, "Arithmetic", f"a {word} b", doc, f"amount {word} 3", build, 2, 2, aliases, operator=True, fails=fails
+    )
+
+
+def _bigint(call: Call) -> bool:
+    return call.type.kind == "bigint"
 
 
 def _divide(arguments: Arguments) -> Tree:
@@ -140,10 +149,13 @@ FUNCTIONS = (
         2,
         2,
         operator=True,
+        fails=True,
     ),
     _arithmetic("remainder", "What is left of a division, with the sign of a; by zero it rejects the record."),
-    Function("negate", "Arithmetic", "-a", "The same with the other sign.", "-amount", _negate, operator=True),
-    Function("abs", "Numbers", "abs(a)", "Without the sign.", "abs(amount)", _signed("abs"), weight=3),
+    Function(
+        "negate", "Arithmetic", "-a", "The same with the other sign.", "-amount", _negate, operator=True, fails=_bigint
+    ),
+    Function("abs", "Numbers", "abs(a)", "Without the sign.", "abs(amount)", _signed("abs"), weight=3, fails=_bigint),
     Function("sign", "Numbers", "sign(a)", "-1, 0 or 1.", "sign(amount)", _sign, aliases=("signum",), weight=3),
     Function(
         "round",
@@ -163,6 +175,7 @@ FUNCTIONS = (
         "The greatest whole number not above it.",
         "floor(rate)",
         _whole("floor"),
+        fails=_bigint,
     ),
     Function(
         "ceil",
@@ -172,5 +185,6 @@ FUNCTIONS = (
         "ceil(rate)",
         _whole("ceil"),
         aliases=("ceiling",),
+        fails=_bigint,
     ),
 )

@@ -35,7 +35,8 @@ class Function:
     """One entry. `name` is the tree's canonical word, `aliases` other names it is called by.
 
     `most` None means any number of arguments. `weight` is how often an argument stands in what is emitted, which bounds
-    the size of an expression. `example` compiles over the columns of `EXAMPLE_SCOPE`.
+    the size of an expression; `fails` says whether a call of it can have a reason of its own. `example` compiles over
+    the columns of `EXAMPLE_SCOPE`.
     """
 
     name: str
@@ -49,9 +50,13 @@ class Function:
     aliases: tuple[str, ...] = ()
     weight: int | Callable[[Call], int] = 1
     operator: bool = False
+    fails: bool | Callable[[Call], bool] = False
 
     def repeats(self, call: Call) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(call)
+
+    def can_fail(self, call: Call) -> bool:
+        return self.fails if isinstance(self.fails, bool) else self.fails(call)
 
     @property
     def names(self) -> tuple[str, ...]:

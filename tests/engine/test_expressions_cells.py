@@ -129,19 +129,19 @@ def evaluate(engine: Engine, expressions: Sequence[Expression], rows: Sequence[d
 
 def test_cells(engine: Engine) -> None:
     """All expressions over all rows; each cell looks at its own. Wrong ones are told together."""
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {}  # by how they are written: 0.0 equals -0.0
     for cell in CELLS:
-        if cell.inputs not in rows:
-            rows.append(cell.inputs)
+        rows[repr(cell.inputs)] = cell.inputs
+    order = list(rows)
     texts = sorted({cell.text for cell in CELLS})
     wrong = []
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]
-        table = evaluate(engine, [compiled(t) for t in batch], rows)
+        table = evaluate(engine, [compiled(t) for t in batch], list(rows.values()))
         for cell in CELLS:
             if cell.text not in batch:
                 continue
-            index, row = batch.index(cell.text), rows.index(cell.inputs)
+            index, row = batch.index(cell.text), order.index(repr(cell.inputs))
             kind = table.schema.field(f"v{index}").type
             kind = pa.string() if kind in (pa.large_string(), pa.string_view()) else kind
             value, reason = table[f"v{index}"][row].as_py(), table[f"p{index}"][row].as_py()
@@ -158,7 +158,7 @@ def _same(value: Any, expected: Any) -> bool:
     if isinstance(value, float):
         return repr(value) == repr(expected)  # -0.0 is not 0.0 here
     if isinstance(value, Decimal):
-        return value.as_tuple() == expected.as_tuple()
+        return value.as_tuple() == Decimal(expected).as_tuple()
     return bool(value == expected)
 
 
