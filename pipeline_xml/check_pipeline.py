@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pipeline_xml.check_rules import check_rules
+from pipeline_xml.check_sources import check_sources
+from pipeline_xml.check_steps import check_steps
+from pipeline_xml.check_targets import check_targets
 from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, Dataset, StepPlan, Transformation
 from pipeline_xml.contract import Contract
+from pipeline_xml.fingerprint import definition_hash, rule_hash
 from pipeline_xml.lake_tables import Table
 from pipeline_xml.location import Location
 from pipeline_xml.lookups import Lookups
@@ -62,12 +67,6 @@ class PipelineCheck:
 
     def run(self) -> CheckedPipeline | None:
         """The checked pipeline, or None when a section has an error (reported)."""
-        from pipeline_xml.check_rules import check_rules
-        from pipeline_xml.check_sources import check_sources
-        from pipeline_xml.check_steps import check_steps
-        from pipeline_xml.check_targets import check_targets
-        from pipeline_xml.fingerprint import definition_hash, rule_hash
-
         before = len(self.problems.errors)
         check_sources(self)
         check_steps(self)

@@ -18,9 +18,10 @@ from pipeline_xml.location import Location
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import Code, code
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 50
-MAX_ELEMENTS = 20_000
+MAX_ELEMENTS = 10_000
+MAX_ATTRIBUTES = 200
 
 UNREADABLE = code("LK001", "The file cannot be read: it is missing, not a regular file, or not UTF-8 text.")
 NOT_WELL_FORMED = code("LK002", "The file is not well-formed XML.")
@@ -146,6 +147,8 @@ class _Scanner:
             raise _Refused(TOO_LARGE, f"elements nested deeper than {MAX_DEPTH}", offset)
         if self.count > MAX_ELEMENTS:
             raise _Refused(TOO_LARGE, f"more than {MAX_ELEMENTS} elements", offset)
+        if len(attributes) > MAX_ATTRIBUTES:  # libxml2 takes minutes over an element of 100,000
+            raise _Refused(TOO_LARGE, f"more than {MAX_ATTRIBUTES} attributes", offset)
         self.stack.append(_Open(tag, self.place(offset), attributes, self._attribute_places(offset)))
 
     def _attribute_places(self, offset: int) -> dict[str, Location]:

@@ -11,7 +11,7 @@ from pipeline_xml.place import items
 from pipeline_xml.rulebook import UNKNOWN_COLUMN
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plain:
     """Passes its source on: under the name in `as`, with the columns in `columns` no longer classified."""
 
@@ -27,7 +27,8 @@ class Plain:
                 text = f"unknown column '{name}' in <{self.kind} columns>"
                 UNKNOWN_COLUMN.report(context.problems, text, step.place("columns"), source.names)
                 return None
-        if "reference" in step.attributes and context.reference(step.attributes["reference"], step.place("reference")) is None:
+        wanted = step.attributes.get("reference")
+        if wanted and context.reference(wanted, step.place("reference")) is None:
             return None
         columns = tuple(replace(c, classification=None) if c.name in masked else c for c in source.columns)
         name = step.attributes.get("as", source.name)
