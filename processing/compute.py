@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget, StepPlan
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
+from processing.rejects import Reason, reject
 from processing.rules import apply_row_rules
 from processing.step import Runner, Runtime
 
@@ -62,22 +65,9 @@ def _reject_null_keys(pipeline: CheckedPipeline, rows: DataFrame) -> DataFrame:
         keys = [k for k in target.keys if k in have]
         if not (isinstance(target.target, HiveTarget) and target.target.mode == "merge" and keys):
             continue
-        missing = F.lit(False)
-        for key in keys:
-            missing = missing | F.col(key).isNull()
-        error = F.array(
-            F.struct(
-                F.lit("merge.keys").alias("rule"),
-                F.lit(",".join(keys)).alias("column"),
-                F.lit("required").alias("code"),
-                F.lit("a key column of the merge target is empty").alias("message"),
-                F.lit("error").alias("severity"),
-            )
-        )
-        known = F.coalesce(F.col(f.ERRORS), F.array().cast(f.ERRORS_DDL))
-        rows = rows.withColumn(f.ERRORS, F.when(missing, F.concat(known, error)).otherwise(F.col(f.ERRORS))).withColumn(
-            f.STATUS, F.when(missing, F.lit(f.QUARANTINED)).otherwise(F.col(f.STATUS))
-        )
+        missing = reduce(or_, (F.col(key).isNull() for key in keys))
+        message = "a key column of the merge target is empty"
+        rows = reject(rows, [Reason(missing, "merge.keys", ",".join(keys), "required", message)])
     return rows
 
 
