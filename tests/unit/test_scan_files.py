@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -155,6 +156,19 @@ def test_an_unclosed_quote_is_named_where_it_opened(data: bytes, record: int, of
         scanner.feed(data[at : at + size])
     (error,) = scanner.finish().errors
     assert (error.code, error.record, error.offset) == ("unclosed_quote", record, offset)
+
+
+def test_a_file_that_ends_with_an_escape_is_cut_off() -> None:
+    source = CsvSource(where=HERE, id="t", header=False, escape="\\")
+    (error,) = scan(b"1,2\n3,4\\", "a,b", source).errors
+    assert (error.code, error.record) == ("truncated", 2)
+    assert scan(b"1,2\n3,4\\\\", "a,b", source).findings == ()
+
+
+@pytest.mark.parametrize("dialect", [{"delimiter": "\u00a7"}, {"delimiter": "||"}, {"quote": "\u201c"}])
+def test_a_dialect_of_other_than_ascii_characters_is_refused(dialect: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="one ASCII character"):
+        scan(b"", "a,b", replace(PLAIN, **dialect))  # type: ignore[arg-type]  # a dict of texts
 
 
 def test_a_record_longer_than_the_limit() -> None:
