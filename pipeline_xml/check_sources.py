@@ -50,7 +50,7 @@ def first_dataset(source: str, contract: Contract) -> Dataset:
 def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
     pipeline = check.pipeline
     zone = _zone(check, source)
-    _control(check, source)
+    control = _control(check, source)
     if source.infer_schema:
         finding = INFERRED_IN_PROD if check.around.environment == "prod" else INFERRED
         finding.report(
@@ -74,7 +74,7 @@ def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
         if column not in names:
             where = source.item_place("columns", column)
             UNKNOWN_COLUMN.report(check.problems, f"unknown column '{column}' in <csv columns>", where, names)
-    check.sources[source.id] = CheckedSource(source, contract, zone, control_contract=_control_contract(check, source))
+    check.sources[source.id] = CheckedSource(source, contract, zone, control_contract=control)
     return contract
 
 
@@ -91,23 +91,18 @@ def _zone(check: PipelineCheck, source: CsvSource) -> LandingZone | None:
     return zones[source.landing]
 
 
-def _control_contract(check: PipelineCheck, source: CsvSource) -> Contract | None:
+def _control(check: PipelineCheck, source: CsvSource) -> Contract | None:
+    """The contract of the control record, if it has one; field numbers are held against it."""
     control = source.control
     if control is None or control.schema_ref is None:
         return None
     where = control.place("schemaRef")
-    return check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, control.schema_ref, where)
-
-
-def _control(check: PipelineCheck, source: CsvSource) -> None:
-    contract = _control_contract(check, source) if source.control else None
-    if source.control is None or contract is None:
-        return
-    fields = (("field", source.control.field), ("businessDateField", source.control.business_date_field))
-    for name, number in fields:
-        if number is not None and number > len(contract.fields):
+    contract = check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, control.schema_ref, where)
+    for name, number in (("field", control.field), ("businessDateField", control.business_date_field)):
+        if contract is not None and number is not None and number > len(contract.fields):
             message = f"<control {name}> is {number}, the control record has {len(contract.fields)} fields"
-            CONTROL_FIELD.report(check.problems, message, source.control.place(name))
+            CONTROL_FIELD.report(check.problems, message, control.place(name))
+    return contract
 
 
 def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:

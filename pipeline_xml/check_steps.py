@@ -35,7 +35,7 @@ def check_steps(check: PipelineCheck) -> None:
     for step in check.pipeline.steps:
         inputs = _inputs(step)
         check.used.update(inputs)
-        result = step.attributes.get("as") or (inputs[0] if inputs else "")
+        result = result_name(step)
         if not _attributes(check, step) or check.broken & set(inputs):
             check.broken.add(result)
             check.datasets.pop(result, None)
@@ -57,6 +57,11 @@ def _inputs(step: Step) -> tuple[str, ...]:
     """Names of the datasets a step reads."""
     single = tuple(step.attributes[name].strip() for name in _INPUTS if name in step.attributes)
     return single + items(step.attributes.get("sources"))
+
+
+def result_name(step: Step) -> str:
+    """The dataset a step makes: `as`, else its (first) input, which it replaces."""
+    return step.attributes.get("as") or next(iter(_inputs(step)), "")
 
 
 def _attributes(check: PipelineCheck, step: Step) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pipeline_xml.check_steps import result_name
 from pipeline_xml.checked import CheckedTarget, Dataset
 from pipeline_xml.contract import Contract
 from pipeline_xml.lake_tables import Table, report_bad_table, table_name
@@ -45,13 +46,8 @@ def _dataset(check: PipelineCheck, target: Target) -> Dataset | None:
     name = target.source
     where = target.place("source")
     if name is None and check.pipeline.steps:
-        last = check.pipeline.steps[-1].attributes
-        name = (
-            last.get("as")
-            or last.get("source")
-            or last.get("left")
-            or (check.plans[-1].output.name if check.plans else "")
-        )
+        last = check.pipeline.steps[-1]
+        name = next((p.output.name for p in check.plans if p.step is last), result_name(last))
     if name is None and len(check.pipeline.sources) > 1:
         valid = [s.id for s in check.pipeline.sources]
         message = "several sources and no transformation: which one is written?"
