@@ -180,7 +180,8 @@ def _finished(metric: Metric, value: Expr) -> Expr:
     from pyspark.sql import functions as F
 
     if metric.function == "avg":
-        return (value.getField("sum").cast("double") / value.getField("count").cast("double")).cast("double")
+        count = F.nullif(value.getField("count").cast("double"), F.lit(0.0))  # both engines refuse to divide by zero
+        return (value.getField("sum").cast("double") / count).cast("double")
     if metric.function == "sum" and metric.operand is not None and metric.operand.kind == "bigint":
         lowest, highest = (F.lit(str(limit)).cast("decimal(30,0)") for limit in (-(2**63), 2**63 - 1))
         beyond = (value < lowest) | (value > highest)

@@ -7,13 +7,13 @@ cannot be computed (overflow, division by zero, a failed cast) quarantines the r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline_xml.checked import Column, StepContext, StepPlan
 from pipeline_xml.expressions import Expression
 from pipeline_xml.model import Step, StepColumn
-from pipeline_xml.types import DataType, parse_type
+from pipeline_xml.types import KINDS, DataType, parse_type
 from processing.emit import emit
 from processing.rejects import problem_reasons, reject
 from processing.step import Runtime
@@ -47,7 +47,7 @@ class Derive:
         for column in step.columns:
             read.new_name(column.name, known, column.place("name"))
             scope = {name: c.type for name, c in known.items()}
-            expression = context.expression(_typed(read, column), scope, column.place("expression"))
+            expression = _compiled(read, column, scope)
             if expression is None:
                 read.failed = True
                 continue
@@ -76,16 +76,22 @@ class Derive:
         return reject(rows, reasons).select(*plan.output.names, *carried)
 
 
-def _typed(read: Attributes, column: StepColumn) -> str:
-    """The expression, cast where the column says a type."""
+def _compiled(read: Attributes, column: StepColumn, scope: Mapping[str, DataType]) -> Expression | None:
+    """The expression, cast where the column says a type; the compiler judges whether there is such a cast."""
+    where = column.place("expression")
+    expression = read.context.expression(column.expression, scope, where)
     if column.type is None:
-        return column.expression
+        return expression
     try:
-        wanted: DataType = parse_type(column.type)
+        wanted = parse_type(column.type)
     except ValueError as error:
-        read.report(WRONG_TYPE, str(error), column.place("type"))
-        return column.expression
-    return f"cast({column.expression} as {wanted})"
+        read.report(WRONG_TYPE, f"<derive column type>: {error}", column.place("type"), KINDS)
+        return None
+    if expression is None or expression.type == wanted:
+        return expression
+    # compiled as written first, so that its own problems are told at their place
+    cast = read.context.expression(f"cast(({column.expression}) as {wanted})", scope, where)
+    return replace(cast, text=column.expression) if cast else None
 
 
 TRANSFORMATION = Derive()
