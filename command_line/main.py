@@ -50,7 +50,8 @@ def run() -> None:
 def _print_problems(error: DefinitionError) -> None:
     from pipeline_xml.render import render_text
 
-    err.print(render_text(error.problems, Settings.from_environment().config), markup=False, highlight=False)
+    text = render_text(error.problems, Settings.from_environment().config)
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def load(settings: Settings) -> Catalog:
@@ -171,3 +172,52 @@ def check_command(
         text = render_text(problems, settings.config)
     sys.stdout.write(text + "\n")
     raise typer.Exit(int(any(p.severity == "error" for p in problems)))
+
+
+@app.command("new")
+def new_command(
+    file: Annotated[Path, typer.Argument(help="A sample: delimited text.")],
+    application: Annotated[str, typer.Option("--app", help="The application it becomes part of.")] = "sandbox",
+    pipeline: Annotated[str | None, typer.Option("--id", help="The pipeline's id; by default from the name.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A config root; by default DATALAKE_CONFIG.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="How many records to look at.")] = 10_000,
+    header: Annotated[bool | None, typer.Option("--header/--no-header", help="Instead of guessing.")] = None,
+    delimiter: Annotated[str | None, typer.Option("--delimiter", help="Instead of guessing; \\t is a tab.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what stands there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
+) -> None:
+    """Write contract and pipeline from a person's sample; says what it guessed and how sure it is."""
+    from command_line import new
+    from processing.infer_sample import CannotInfer
+
+    root = out or Settings.from_environment().config
+    chosen = {"rows": rows, "header": header, "delimiter": delimiter, "force": force}
+    try:
+        made = new.new(file, root, application, pipeline, **chosen)  # type: ignore[arg-type]
+    except (CannotInfer, new.CannotWrite) as error:
+        raise WrongUse(str(error)) from error
+    if as_json:
+        sys.stdout.write(json.dumps(new.as_document(made), indent=1) + "\n")
+    else:
+        new.print_made(Console(), made)
+
+
+@app.command("explain")
+def explain_command(
+    name: Annotated[str, typer.Argument(metavar="APP/PIPELINE_OR_JOB")],
+    as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
+) -> None:
+    """What would be built and run: sources, rules as compiled, steps, targets, lineage, hashes."""
+    from command_line import explain
+
+    settings = Settings.from_environment()
+    catalog = load(settings)
+    application, wanted = resolve(catalog, name)
+    pipeline, job = catalog.pipeline(application, wanted), catalog.job(application, wanted)
+    if as_json:
+        said = explain.explain_pipeline(pipeline) if pipeline else explain.explain_job(job) if job else {}
+        sys.stdout.write(json.dumps(said, indent=1) + "\n")
+    elif pipeline is not None:
+        explain.print_pipeline(Console(), explain.explain_pipeline(pipeline))
+    elif job is not None:
+        explain.print_job(Console(), explain.explain_job(job))
