@@ -21,6 +21,7 @@ PLATFORM = {
     "reconciled": "Every record that came in is accounted for: in = accepted + quarantined + deduplicated + filtered"
     " + superseded + skipped, for each file and target.",
     "control_totals": "The totals that the files declare are those that were counted.",
+    "contract": "Every field of every record keeps its contract: type, nullability and constraints.",
     "quarantine_rate": "The share of rejected records stays below maxErrorRate and maxErrors.",
     "schema_drift": "The files have the columns and types of the contract.",
 }

@@ -54,6 +54,19 @@ def column_lineage(checked: CheckedPipeline, target: CheckedTarget) -> dg.TableC
     return dg.TableColumnLineage({name: found for name, found in deps.items() if found})
 
 
+def lineage_table(checked: CheckedPipeline, target: CheckedTarget) -> dg.TableMetadataValue:
+    """The same for people: Dagster's open source page draws no lineage of columns, and shows the above as JSON."""
+    lineage = column_lineage(checked, target)
+    return dg.TableMetadataValue(
+        records=[
+            dg.TableRecord({"column": name, "from": f"{dep.asset_key.to_user_string()}.{dep.column_name}"})
+            for name, deps in lineage.deps_by_column.items()
+            for dep in deps
+        ],
+        schema=dg.TableSchema([dg.TableColumn("column", "string"), dg.TableColumn("from", "string")]),
+    )
+
+
 def _column(column: Column, field: Field | None, target: CheckedTarget) -> dg.TableColumn:
     tags = {"classification": names.tag_text(column.classification)} if column.classification else {}
     return dg.TableColumn(
@@ -62,7 +75,7 @@ def _column(column: Column, field: Field | None, target: CheckedTarget) -> dg.Ta
         description=column.description or (field.description if field else None) or None,
         constraints=dg.TableColumnConstraints(
             nullable=column.nullable,
-            unique=target.keys == (column.name,),
+            unique=target.target.mode == "merge" and target.keys == (column.name,),
             other=_texts(field.constraints) if field else [],
         ),
         tags=tags,

@@ -8,7 +8,6 @@ import dagster as dg
 
 from datalake_assets import names
 from datalake_assets.check_specs import evaluation, verdicts
-from datalake_assets.columns import column_lineage
 from pipeline_xml.checked import CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts, PipelineOutcome
 
@@ -27,8 +26,6 @@ def materializations(checked: CheckedPipeline, batch: BatchOutcome) -> Iterator[
         metadata: dict[str, dg.RawMetadataValue] = {
             "dagster/row_count": written.rows_written,
             "dagster/uri": written.path,
-            # the page of an asset reads its lineage from the latest materialisation, not from the definition
-            "dagster/column_lineage": column_lineage(checked, target),
             **batch_metadata(batch),
         }
         if written.version is not None:

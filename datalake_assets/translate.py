@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from datalake_assets import names
-from datalake_assets.columns import column_lineage, column_schema
+from datalake_assets.columns import column_lineage, column_schema, lineage_table
 from datalake_assets.freshness import freshness_policy
 from datalake_assets.previews import previews_accepted
 from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedSource, CheckedTarget
@@ -71,6 +71,7 @@ def target_metadata(root: Path, checked: CheckedPipeline, target: CheckedTarget)
     found: dict[str, Any] = {
         "dagster/column_schema": column_schema(checked, target),
         "dagster/column_lineage": column_lineage(checked, target),
+        "column_lineage": lineage_table(checked, target),
         "dagster/code_references": code_reference(root, pipeline.where, target.target.where),
         "dagster/table_name": ".".join(target.asset),
         "pipeline": checked.key,

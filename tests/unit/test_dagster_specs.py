@@ -49,6 +49,8 @@ def test_the_spec_of_a_staging_table() -> None:
         "product_processor": "Retail_Banking", "retail": "", "daily_report": "",
     }
     plain = {key: value for key, value in spec.metadata.items() if not key.startswith("dagster/")}
+    lineage = plain.pop("column_lineage")
+    assert [dict(r.data) for r in lineage.records][1] == {"column": "amount", "from": "shop/landing/inbox.amount"}
     assert plain == {
         "pipeline": "shop/orders", "version": "1.0", "mode": "append", "definition_hash": "def-orders",
         "rule_hash": "rules-orders", "time_zone": "Europe/Madrid", "sla": "PT2H", "schedule": "0 6 * * *",
@@ -136,7 +138,7 @@ def test_checks_are_rules_and_the_platforms_own_with_the_partitions_of_the_asset
     checked = small.orders()
     specs = check_specs(SHOP.root, checked)
     assert [spec.name for spec in specs] == [
-        "reconciled", "control_totals", "quarantine_rate", "schema_drift", "E1", "E2",
+        "reconciled", "control_totals", "contract", "quarantine_rate", "schema_drift", "E1", "E2",
     ]
     assert {spec.asset_key.to_user_string() for spec in specs} == {"shop/staging/orders"}
     assert {spec.partitions_def for spec in specs} == {names.business_dates("year")}
@@ -155,9 +157,9 @@ def test_checks_of_a_pipeline_with_an_export_first_stand_on_its_table() -> None:
 def test_more_than_fifty_rules_are_one_check_a_pack() -> None:
     rules = tuple(small.row_rule(f"E{n}", "even" if n % 2 == 0 else "odd") for n in range(51))
     checked = small.orders(rules=rules)
-    assert [spec.name for spec in check_specs(SHOP.root, checked)][4:] == ["even", "odd"]
+    assert [spec.name for spec in check_specs(SHOP.root, checked)][5:] == ["even", "odd"]
     assert check_names(checked)["E50"] == "even"
-    assert len(check_specs(SHOP.root, small.orders(rules=rules[:50]))) == 54
+    assert len(check_specs(SHOP.root, small.orders(rules=rules[:50]))) == 55
 
 
 OTHER: dict[str, Any] = {
