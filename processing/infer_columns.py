@@ -164,7 +164,7 @@ def _codes(
 def _settled(best: _Candidate, name: str, texts: Sequence[str]) -> tuple[DataType, str | None]:
     """The final type; or why the column stays text although its values look like something else."""
     if best.type == STRING:
-        return STRING, f"{best.words}: kept as text; say which by \"format\": \"date\" and \"x-format\""
+        return STRING, f'{best.words}: kept as text; say which by "format": "date" and "x-format"'
     if best.type != DOUBLE:
         return best.type, None
     if any(_LEADING_ZERO.match(t) for t in texts):

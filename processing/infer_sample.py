@@ -1,6 +1,6 @@
 """The first records of a file nobody has described: its encoding, its dialect, its cells. Bounded; nothing is kept.
 
-    CannotInfer            the file gives nothing to go by; says what it is and what to do
+CannotInfer            the file gives nothing to go by; says what it is and what to do
 """
 
 from __future__ import annotations

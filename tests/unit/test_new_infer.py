@@ -1,8 +1,8 @@
-"""What a sample gives away, and what it does not: identifiers stay text, codes stand beside numbers, guesses are said."""
+"""What a sample gives away, and what it does not: identifiers stay text, codes stand beside numbers."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
