@@ -30,6 +30,11 @@ class WrongUse(Exception):
     """Something the caller named does not exist; says what does."""
 
 
+def wide_console() -> Console:
+    """Standard output; where it is no terminal, wide enough that no cell is cut."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
 def run() -> None:
     """The entry point: turns every known error into a message and an exit code."""
     from resources.engine import EngineUnavailable
@@ -114,7 +119,7 @@ def run_command(
     else:
         from command_line.report import print_run
 
-        print_run(Console(), outcome)
+        print_run(wide_console(), outcome)
     raise typer.Exit(EXIT[outcome.status])
 
 
@@ -142,7 +147,7 @@ def checks_command(
     else:
         from command_line.report import print_checks
 
-        print_checks(Console(), rows)
+        print_checks(wide_console(), rows)
     if found.error:
         err.print(found.error, markup=False, style="red")
     raise typer.Exit(int(not found.passed))

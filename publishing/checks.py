@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from processing.rules import apply_row_rules
 from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget, RowRule
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from processing.read_table import read_table_columns
+from processing.rules import apply_row_rules
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
 from publishing.outcome import CheckOutcome
@@ -38,7 +38,9 @@ def published_checks(lake: Lake, pipeline: CheckedPipeline, business_date: date 
     ]
     recorded["reconciled"] = _reconciled(target, snapshot, files, published)
     for name, failed in _rows_now(lake, pipeline, target, snapshot, files, business_date).items():
-        recorded[name] = replace(recorded[name], failed_rows=failed, passed=failed == 0)
+        recorded[name] = replace(
+            recorded[name], failed_rows=failed, passed=failed == 0, description="rows of the target as they are now"
+        )
     if target.dataset.per_record:
 
         def read(columns: Sequence[str]) -> Any:

@@ -1,7 +1,8 @@
 """Batches that come from a lake table: which rows of which version a pipeline has not read yet.
 
 The position is the end of the last persisted batch. A `changes` batch is the files that commits in (from, to] added;
-commits without data change (compaction) are skipped, and one that takes rows away holds the batch.
+commits without data change (compaction) are skipped. One that takes rows away holds the batch, unless they come back
+in the same commit (a reprocess) and the pipeline merges: reading a record again then replaces its row.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from urllib.parse import unquote
 from sqlalchemy import func, or_, select
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import HiveSource
-from processing.frame import BUSINESS_DATE
+from pipeline_xml.model import HiveSource, HiveTarget
+from processing.frame import BUSINESS_DATE, RECORD_ID
 from processing.scan_result import business_date as period_end
 from publishing.intake import batch_key, journal_open_batches
 from publishing.lake import Lake
@@ -156,10 +157,11 @@ def _persist_changes(
                 continue  # the first read starts from what the snapshot holds
             rewritten.add(f"the log of version {version} is gone")
             continue
-        for path, removed in _data_changes(table, version):
-            if removed:
-                rewritten.add(f"version {version} takes rows away")
-            elif path in live:
+        came, went = _data_changes(table, version)
+        if went and not (_replaceable(pipeline) and _comes_back(table, came, went)):
+            rewritten.add(f"version {version} takes rows away")
+        for path in came:
+            if path in live:
                 added[path] = live[path]
     if since == -1:
         added, rewritten = live, set()
@@ -181,17 +183,39 @@ def _persist_changes(
     _persist(lake, pipeline, windows)
 
 
-def _data_changes(table: LakeTable, version: int) -> list[tuple[str, bool]]:
-    """(path, removed) of every file action of a commit that changes data."""
-    out = []
+def _replaceable(pipeline: CheckedPipeline) -> bool:
+    """Whether reading a record a second time replaces its row: true of merge targets only."""
+    return all(isinstance(t.target, HiveTarget) and t.target.mode == "merge" for t in pipeline.targets)
+
+
+def _comes_back(table: LakeTable, came: Sequence[str], went: Sequence[str]) -> bool:
+    """Whether every record of the files that went is in those that came: a reprocess that rejects nothing more."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    def records(paths: Sequence[str]) -> Any:
+        found = [pq.ParquetFile(table.root / path).read(columns=[RECORD_ID])[RECORD_ID] for path in paths]
+        return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.string())
+
+    if not all((table.root / path).exists() for path in (*came, *went)):
+        return False
+    missing = pc.invert(pc.is_in(records(went), value_set=records(came).combine_chunks()))
+    return not pc.any(missing, min_count=0).as_py()
+
+
+def _data_changes(table: LakeTable, version: int) -> tuple[list[str], list[str]]:
+    """(paths that came, paths that went) in a commit, as far as it changes data."""
+    came: list[str] = []
+    went: list[str] = []
     log = table.root / "_delta_log" / f"{version:020d}.json"
     for line in log.read_text(encoding="utf-8").splitlines():
         action = json.loads(line)
-        for kind in ("add", "remove"):
+        for kind, paths in (("add", came), ("remove", went)):
             entry = action.get(kind)
             if entry and entry.get("dataChange", True):
-                out.append((unquote(entry["path"]), kind == "remove"))
-    return out
+                paths.append(unquote(entry["path"]))
+    return came, went
 
 
 def _last(lake: Lake, pipeline: str, day: date | None) -> Batch | None:
