@@ -32,9 +32,8 @@ def hmac_sha256(key: bytes) -> Callable[[bytes], str]:
 
     Both halves of the key are hashed once and copied per value, which is what `hmac.digest` does anew each time.
     """
-    padded = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    inner = hashlib.sha256(bytes(b ^ 0x36 for b in padded))
-    outer = hashlib.sha256(bytes(b ^ 0x5C for b in padded))
+    inner = hashlib.sha256(padded_half(key, 0x36))
+    outer = hashlib.sha256(padded_half(key, 0x5C))
 
     def digest(message: bytes) -> str:
         first = inner.copy()
@@ -44,6 +43,12 @@ def hmac_sha256(key: bytes) -> Callable[[bytes], str]:
         return second.hexdigest()
 
     return digest
+
+
+def padded_half(key: bytes, byte: int) -> bytes:
+    """The key padded to a block, each byte xor `byte`: 0x36 for the inner hash of an HMAC, 0x5c for the outer."""
+    padded = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    return bytes(b ^ byte for b in padded)
 
 
 def derived(secret: bytes, purpose: str, length: int) -> bytes:

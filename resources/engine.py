@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -66,6 +67,7 @@ def open_engine(name: str, remote: str | None = None) -> Iterator[Engine]:
         with _sail_server() as address, _session(SAIL, address) as session:
             yield Engine(SAIL, session)
     elif name == SPARK and remote is not None:
+        _probe(remote)
         with _session(SPARK, remote) as session:
             yield Engine(SPARK, session)
     elif name == SPARK:
@@ -102,25 +104,36 @@ def _session(name: str, address: str) -> Iterator[SparkSession]:
         for key, value in session_settings(name).items():
             session.conf.set(key, value)
     except PySparkException as error:
-        raise EngineUnavailable(
-            f"no Spark Connect server answers at {_without_token(address)} ({type(error).__name__}); start one, or "
-            "check DATALAKE_SPARK_REMOTE, which has the form sc://host:15002"
-        ) from error
+        raise _unanswered(address, error) from error
     try:
         yield session
     finally:
         session.stop()
 
 
-def _without_token(address: str) -> str:
-    """Parameters of a connection string may hold a token."""
-    return address.partition("/;")[0]
+def _probe(remote: str) -> None:
+    """EngineUnavailable at once where nothing listens: pyspark itself would try again for minutes."""
+    try:
+        parts = urlsplit(remote)
+        if parts.scheme != "sc" or parts.hostname is None:
+            raise ValueError("not of the form sc://host:port")
+        socket.create_connection((parts.hostname, parts.port or 15002), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise _unanswered(remote, error) from error
+
+
+def _unanswered(address: str, error: Exception) -> EngineUnavailable:
+    where = address.partition("/;")[0]  # parameters of a connection string may hold a token
+    return EngineUnavailable(
+        f"no Spark Connect server answers at {where} ({type(error).__name__}); start one, or check "
+        "DATALAKE_SPARK_REMOTE, which has the form sc://host:15002"
+    )
 
 
 @contextmanager
 def _sail_server() -> Iterator[str]:
     os.environ.setdefault("RUST_LOG", "error")  # read once, when the native library starts its first server
-    from pysail.spark import SparkConnectServer  # type: ignore[import-untyped]  # it ships no types
+    from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)

@@ -10,7 +10,7 @@ application's `maskKey`. The text of a value is UTF-8: ISO 8601 for dates and ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline_xml.checked import StepContext, StepPlan
 from pipeline_xml.model import Step
 from pipeline_xml.types import STRING
-from processing.keys import encrypt_text, hmac_sha256
+from processing import frame as names
+from processing.keys import encrypt_text, hmac_sha256, padded_half
 from processing.step import KeyResolver, Runtime
 from processing.transformations.attributes import INCOMPLETE, NO_SECRET, NOT_YET, WRONG_TYPE, WRONG_VALUE, Attributes
 
@@ -31,17 +32,22 @@ STRATEGIES = ("hash", "encrypt", "redact", "tokenize")
 REDACTED = "***"
 _KEPT_KINDS = ("string", "int", "bigint")  # whose text is the same on every engine without asking Python
 _SHORTEST_SECRET = 16
+_INNER, _OUTER = "_mask_inner", "_mask_outer"
 
 
 @dataclass(frozen=True)
 class Config:
-    """`secret_ref` and `key_id` are None for redact. The key id is the maskKey's id, else the reference."""
+    """`secret_ref` and `key_id` are None for redact. The key id is the maskKey's id, else the reference.
+
+    `texts` are those of the columns that are texts already: what the engine can hash by itself.
+    """
 
     columns: tuple[str, ...]
     strategy: str
     secret_ref: str | None = None
     key_id: str | None = None
     keep_last: int = 0
+    texts: tuple[str, ...] = ()
 
 
 class Mask:
@@ -64,7 +70,8 @@ class Mask:
         columns = read.columns("columns", source)
         if not columns and not read.failed:
             read.report(INCOMPLETE, "<mask columns> names no column", read.place("columns"), source.names)
-        config = Config(tuple(c.name for c in columns), strategy)
+        texts = tuple(c.name for c in columns if c.type == STRING)
+        config = Config(tuple(c.name for c in columns), strategy, texts=texts)
         if strategy == "redact":
             config = replace(config, keep_last=self._keep_last(read))
             odd = [c for c in columns if config.keep_last and c.type.kind not in _KEPT_KINDS]
@@ -110,9 +117,54 @@ class Mask:
         config: Config = plan.config
         if config.secret_ref is None or config.key_id is None:
             return frames[plan.inputs[0]].withColumns({c: _redacted(c, config.keep_last) for c in config.columns})
+        rows = frames[plan.inputs[0]]
+        texts = config.texts if config.strategy == "hash" else ()
         worker: Any = masker(config.strategy, config.secret_ref, config.key_id, runtime.keys)
         masked = arrow_udf(worker, "string")  # type: ignore[call-overload]  # its stub lacks a default it has
-        return frames[plan.inputs[0]].withColumns({c: masked(F.col(c)) for c in config.columns})
+        for column in config.columns:
+            rows = rows if column in texts else rows.withColumn(column, masked(F.col(column)))
+        return _hashed(rows, texts, config.secret_ref, runtime.keys) if texts else rows
+
+
+def _hashed(rows: DataFrame, columns: Sequence[str], secret_ref: str, keys: KeyResolver) -> DataFrame:
+    """HMAC-SHA-256 of text columns by the engine's own sha2, many times faster than a hash a value in Python.
+
+    The two padded halves of the key come out of a function that looks the key up where it runs: they are data of a
+    temporary column, and never stand in a plan.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    halves = {}
+    for name, byte in ((_INNER, 0x36), (_OUTER, 0x5C)):
+        worker: Any = key_half(secret_ref, byte, keys)
+        udf = arrow_udf(worker, "binary")  # type: ignore[call-overload]  # its stub lacks a default it has
+        halves[name] = udf(F.col(names.SOURCE_RECORD))
+    order = rows.columns
+
+    def digest(column: str) -> Column:
+        inner = F.sha2(F.concat(F.col(_INNER), F.col(column).cast("binary")), 256)
+        return F.sha2(F.concat(F.col(_OUTER), F.unhex(inner)), 256)
+
+    return rows.withColumns(halves).withColumns({c: digest(c) for c in columns}).select(*order)
+
+
+def key_half(secret_ref: str, byte: int, keys: KeyResolver) -> Callable[[pa.Array], pa.Array]:
+    """The function that gives one padded half of an HMAC key for every row; it carries the key's name only."""
+    import pyarrow as pa
+
+    def half(rows: pa.Array) -> pa.Array:
+        return pa.repeat(pa.scalar(padded_half(_secret(secret_ref, keys), byte), pa.binary()), len(rows))
+
+    half.__annotations__.update({"rows": pa.Array, "return": pa.Array})
+    return half
+
+
+def _secret(secret_ref: str, keys: KeyResolver) -> bytes:
+    secret = keys.key(secret_ref)
+    if len(secret) < _SHORTEST_SECRET:
+        raise ValueError(f"secret '{secret_ref}' has {len(secret)} bytes; a mask key needs {_SHORTEST_SECRET}")
+    return secret
 
 
 def masker(strategy: str, secret_ref: str, key_id: str, keys: KeyResolver) -> Callable[[pa.Array], pa.Array]:
@@ -122,9 +174,7 @@ def masker(strategy: str, secret_ref: str, key_id: str, keys: KeyResolver) -> Ca
     def mask(values: pa.Array) -> pa.Array:
         # each distinct value of a batch is worked once: names and codes repeat
         distinct = values.dictionary_encode()
-        secret = keys.key(secret_ref)
-        if len(secret) < _SHORTEST_SECRET:
-            raise ValueError(f"secret '{secret_ref}' has {len(secret)} bytes; a mask key needs {_SHORTEST_SECRET}")
+        secret = _secret(secret_ref, keys)
         work = hmac_sha256(secret) if strategy == "hash" else encrypt_text(secret, key_id)
         texts = [None if v is None else work(text_of(v).encode()) for v in distinct.dictionary.to_pylist()]
         return pa.array(texts, pa.string()).take(distinct.indices)
