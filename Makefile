@@ -45,8 +45,8 @@ bench: $(STAMP) ## Measure speed and memory against scripts written by hand (som
 	@$(PY) benchmarks/run.py
 
 .PHONY: screenshots
-screenshots: $(STAMP) ## Take the pictures of docs/images from a running UI (needs Debian's chromium)
-	@$(PY) scripts/screenshots.py
+screenshots: $(STAMP) ## Take the pictures of docs/images from what make demo left (needs Debian's chromium)
+	@DATALAKE_DATA="$${DATALAKE_DATA:-.demo}" $(PY) scripts/screenshots.py
 
 .PHONY: docs
 docs: $(STAMP) ## Generate docs/rules.md and docs/expressions.md from the code

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from publishing.outcome import CheckOutcome, Counts, PipelineOutcome, RunOutcome
 
+ALWAYS = ("in", "accepted", "quarantined")
 TERMS = ("in", "accepted", "quarantined", "deduplicated", "filtered", "superseded", "skipped")
 
 
@@ -28,19 +30,22 @@ def _print_pipeline(console: Console, pipeline: PipelineOutcome) -> None:
         return
     table = Table(title=f"{pipeline.pipeline} · {pipeline.status}", title_justify="left", title_style="bold")
     table.add_column("batch / file", overflow="fold", min_width=24)
-    table.add_column("status")
-    for term in TERMS:
-        table.add_column(term, justify="right")
-    table.add_column("closes")
+    table.add_column("status", overflow="fold")
+    # A terminal of 80 columns has no room for all terms: those that are 0 throughout are named below the table.
+    shown = [t for t in TERMS if t in ALWAYS or any(b.counts.as_dict()[t] for b in pipeline.batches)]
+    for term in shown:
+        table.add_column(term, justify="right", overflow="fold", min_width=5)
+    table.add_column("closes", min_width=4, overflow="fold")
     for batch in pipeline.batches:
-        table.add_row(
-            f"[bold]{batch.key}[/]", batch.status, *_terms(batch.counts), _closes(batch.status, batch.counts)
-        )
+        closes = _closes(batch.status, batch.counts)
+        table.add_row(f"[bold]{escape(batch.key)}[/]", batch.status, *_terms(batch.counts, shown), closes)
         for file in batch.files:
-            name = file.uri.rsplit("/", 1)[-1]
-            table.add_row(f"  {name}", file.status, *_terms(file.counts), _closes(file.status, file.counts))
+            name = escape(file.uri.rsplit("/", 1)[-1])
+            table.add_row(f"  {name}", file.status, *_terms(file.counts, shown), _closes(file.status, file.counts))
         table.add_section()
     console.print(table)
+    if zero := [t for t in TERMS if t not in shown]:
+        console.print(f"  0 throughout: {', '.join(zero)}", style="dim", highlight=False)
     for batch in pipeline.batches:
         if batch.reason:
             console.print(f"  {batch.key}: {batch.reason}", markup=False, style="yellow")
@@ -48,8 +53,9 @@ def _print_pipeline(console: Console, pipeline: PipelineOutcome) -> None:
             console.print(f"  {batch.key}: {step.step}: {step.in_} in, {step.out} out ({step.why})", markup=False)
 
 
-def _terms(counts: Counts) -> Iterable[str]:
-    return (str(value) if value or name == "in" else "·" for name, value in counts.as_dict().items())
+def _terms(counts: Counts, shown: Sequence[str]) -> Iterable[str]:
+    said = counts.as_dict()
+    return (str(said[name]) if said[name] or name == "in" else "·" for name in shown)
 
 
 def _closes(status: str, counts: Counts) -> str:

@@ -43,7 +43,9 @@ def quarantined(checked: CheckedPipeline, batch: BatchOutcome) -> dg.AssetMateri
     """The partition of a batch that left records in quarantine, held batches included; None where it left none."""
     if batch.quarantine is None or batch.quarantine.records == 0:
         return None
-    by_rule = sorted(batch.quarantined_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
+    warnings = {check.name for check in batch.checks if check.severity == "warning" and check.name != "contract"}
+    found = [(rule, count) for rule, count in batch.quarantined_by_rule.items() if rule not in warnings]
+    by_rule = sorted(found, key=lambda pair: (-pair[1], pair[0]))  # rules that only warn reject nothing
     return dg.AssetMaterialization(
         names.quarantine_key(checked),
         description=f"{batch.quarantine.records} records of batch {batch.key}",
@@ -51,6 +53,7 @@ def quarantined(checked: CheckedPipeline, batch: BatchOutcome) -> dg.AssetMateri
         metadata={
             "dagster/row_count": batch.quarantine.records,
             "dagster/uri": batch.quarantine.path,
+            "reconciliation": reconciliation(batch),  # shown in this order: what came in, then why some stayed out
             "records_by_rule": dg.TableMetadataValue(
                 records=[dg.TableRecord({"rule": rule, "records": count}) for rule, count in by_rule],
                 schema=dg.TableSchema([dg.TableColumn("rule", "string"), dg.TableColumn("records", "int")]),

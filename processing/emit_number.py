@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pipeline_xml.expressions.coercion import is_constant
 from pipeline_xml.expressions.tree import Call
 from processing.emitted import DIVISION_BY_ZERO, OVERFLOW, Emitter, Part, Step, checked, constants, plain, steps_of
 
@@ -51,6 +52,15 @@ def _remainder(call: Call, arguments: list[Part]) -> Part:
     left, right = (a.value for a in arguments)
     zero = F.lit(0).cast(str(call.arguments[1].type))
     value = (left % F.nullif(right, zero)).cast(str(call.type))
+    if call.type.kind == "decimal" and call.type.scale and is_constant(call.arguments[1]):
+        # Sail takes x % 1 for 0 whatever x is. Over the same numbers without a point that is true.
+        precision, scale = call.type.precision, call.type.scale
+        ten = F.lit("1" + "0" * scale).cast(f"decimal({scale + 1},0)")
+        whole, by = (v * ten for v in (left, right))
+        room = f"decimal({precision + scale},0)"
+        rest = whole.cast(room) % F.nullif(by.cast(room), F.lit(0).cast(room))
+        unit = F.lit(f"0.{'1':0>{scale}}").cast(f"decimal({scale},{scale})")
+        value = (rest.cast(f"decimal({precision},0)") * unit).cast(str(call.type))
     by_zero = Step((right == zero) & left.isNotNull(), DIVISION_BY_ZERO)
     if call.type.kind == "double":
         return _finite(value, arguments, (by_zero,))

@@ -11,7 +11,7 @@ import io
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,8 @@ def _rows(
     for item in manifest.records[f.QUARANTINED]:
         with pq.ParquetFile(root / item.path) as parquet:
             for batch in parquet.iter_batches(batch_size=CHUNK):
-                rows = batch.to_pylist()
+                # What the target is partitioned by stands in the names of the folders, not in the files.
+                rows = [{**item.partition, **row} for row in batch.to_pylist()]
                 payloads = _payloads(pipeline, rows, raw)
                 out = []
                 for row in rows:
@@ -146,7 +147,7 @@ def _rows(
                             "dataset": pipeline.driving.source.id,
                             "source_file": row[f.SOURCE_FILE],
                             "source_record": row[f.SOURCE_RECORD],
-                            "business_date": row[f.BUSINESS_DATE],
+                            "business_date": _day(row[f.BUSINESS_DATE]),
                             "stage": pipeline.pipeline.layer,
                             "errors": row[f.ERRORS],
                             "raw": seal(payload, key.value, key.id, row[f.RECORD_ID]),
@@ -159,6 +160,10 @@ def _rows(
                         }
                     )
                 yield pa.Table.from_pylist(out, schema())
+
+
+def _day(value: date | str) -> date:
+    return date.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _payloads(

@@ -10,6 +10,7 @@ from pipeline_xml.checked import CheckedPipeline, DatasetRule
 from processing.frame import ACCEPTED
 from publishing.manifest import Manifest
 from publishing.outcome import CheckOutcome
+from resources.lake_table import DataFile
 
 PLATFORM_CHECKS = ("contract", "control_totals", "quarantine_rate", "reconciled", "schema_drift")
 
@@ -41,10 +42,9 @@ def judge(pipeline: CheckedPipeline, manifest: Manifest, root: Path) -> tuple[tu
         checks.append(
             CheckOutcome(row_rule.rule.id, row_rule.rule.severity, failed <= allowed, failed, row_rule.rule.description)
         )
-    accepted = [str(root / item.path) for item in manifest.records.get(ACCEPTED, ())]
 
     def read(columns: Sequence[str]) -> Any:
-        return _staged_rows(accepted, columns)
+        return _staged_rows(root, manifest.records.get(ACCEPTED, ()), columns)
 
     held = []
     for dataset_rule in pipeline.dataset_rules:
@@ -97,10 +97,14 @@ def _doubled(rows: Any, columns: Sequence[str]) -> int:
     return int(doubled or 0)
 
 
-def _staged_rows(files: Sequence[str], columns: Sequence[str]) -> Any:
+def _staged_rows(root: Path, files: Sequence[DataFile], columns: Sequence[str]) -> Any:
+    """The columns of all files. What the target is partitioned by stands in no file: it is filled in, as text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not files:
-        return pa.table({c: pa.array([], pa.string()) for c in columns})
-    return pa.concat_tables([pq.ParquetFile(path).read(columns=list(columns)) for path in files])
+    tables = [pa.table({c: pa.array([], pa.string()) for c in columns})] if not files else []
+    for item in files:
+        inside = pq.ParquetFile(root / item.path).read(columns=[c for c in columns if c not in item.partition])
+        constant = {c: pa.repeat(pa.scalar(v, pa.string()), item.records) for c, v in item.partition.items()}
+        tables.append(pa.table({c: constant[c] if c in constant else inside[c] for c in columns}))
+    return pa.concat_tables(tables)

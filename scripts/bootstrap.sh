@@ -50,7 +50,8 @@ with_uv() {
 }
 
 with_pip() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    # --no-deps: the lock is complete, and pip takes a dependency with extras for another one than the locked.
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 }
 

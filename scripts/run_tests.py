@@ -1,7 +1,7 @@
 """The whole suite in two halves, each with pytest's own output and summary; the last line says how both ended.
 
-    run_tests.py               the embedded half, then Spark's; without Java 17 that is said, and it is no success
-    run_tests.py --embedded    the embedded half only
+run_tests.py               the embedded half, then Spark's; without Java 17 that is said, and it is no success
+run_tests.py --embedded    the embedded half only
 """
 
 from __future__ import annotations

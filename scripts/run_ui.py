@@ -12,6 +12,7 @@ from resources.settings import Settings
 PROJECT = Path(__file__).resolve().parent.parent
 ADDRESS = "127.0.0.1"  # open source Dagster knows no users: nothing but this machine may reach it
 PORT = "3000"
+DEMO = PROJECT / ".demo"
 
 
 def demo_environment() -> dict[str, str]:
@@ -22,6 +23,8 @@ def demo_environment() -> dict[str, str]:
 
 def main(arguments: list[str]) -> None:
     os.environ.update({k: v for k, v in demo_environment().items() if k not in os.environ})
+    if "DATALAKE_DATA" not in os.environ and DEMO.is_dir():  # what `make demo` left is what there is to look at
+        os.environ["DATALAKE_DATA"] = str(DEMO)
     settings = Settings.from_environment()
     os.environ["DAGSTER_HOME"] = str(home(settings))
     port = arguments[0] if arguments else PORT

@@ -29,7 +29,7 @@ from resources.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "docs" / "images"
-SIZE: ViewportSize = {"width": 1500, "height": 900}
+SIZE: ViewportSize = {"width": 1600, "height": 1200}  # the whole graph and the whole table fit
 START_SECONDS = 180
 WAIT_MS = 90_000
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

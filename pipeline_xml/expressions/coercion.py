@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from pipeline_xml.expressions.codes import ARGUMENT_TYPE, Refused
-from pipeline_xml.expressions.tree import Call, Literal, Tree
+from pipeline_xml.expressions.tree import Call, ColumnRef, Literal, Tree
 from pipeline_xml.types import BIGINT, DOUBLE, TIMESTAMP, DataType, decimal
 
 DIGITS = 38
@@ -20,6 +20,13 @@ _INTEGER_DIGITS = {"int": 10, "bigint": 19}
 def is_null(tree: Tree) -> bool:
     """Whether it is the bare word null, which takes the type of its neighbours."""
     return isinstance(tree, Literal) and tree.value is None
+
+
+def is_constant(tree: Tree) -> bool:
+    """Whether it reads no column: an engine computes it once, while it plans."""
+    return not isinstance(tree, ColumnRef) and (
+        not isinstance(tree, Call) or all(is_constant(a) for a in tree.arguments)
+    )
 
 
 def as_decimal(tree: Tree) -> DataType:

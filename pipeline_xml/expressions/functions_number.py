@@ -34,6 +34,12 @@ def _exact(name: str, left: DataType, right: DataType) -> DataType:
     elif name == "remainder":
         union = decimal_union((left, right))
         precision, scale = union.precision, union.scale
+        if precision + 2 * scale + 2 > DIGITS:  # the room in which emit_number computes it without a point
+            raise Refused(
+                ARGUMENT_TYPE,
+                f"{left} % {right} needs more than {DIGITS} digits on its way",
+                hint="cast an operand to a smaller decimal",
+            )
     else:
         scale = max(left.scale, right.scale)
         precision = max(left.precision - left.scale, right.precision - right.scale) + scale + 1

@@ -11,6 +11,7 @@ import pytest
 
 from datalake_assets.execute import UnknownName, execute, execute_checks
 from datalake_assets.instance import home, open_instance
+from pipeline_xml.checked import CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome
 from resources.settings import Settings
 from tests import small_catalog as small
@@ -46,7 +47,7 @@ def test_a_pipelines_run_stands_in_the_history_of_the_code_location(
 
 
 def test_a_job_that_holds_ends_held_with_every_outcome(settings: Settings) -> None:
-    def held(checked: small.CheckedPipeline) -> list[BatchOutcome]:
+    def held(checked: CheckedPipeline) -> list[BatchOutcome]:
         return [small.batch(checked, status="held", reason="declared 10, counted 9")]
 
     work = small.ScriptedWork({"orders": held})
@@ -58,7 +59,7 @@ def test_a_job_that_holds_ends_held_with_every_outcome(settings: Settings) -> No
 
 def test_a_failure_names_itself_and_keeps_what_was_published(settings: Settings) -> None:
     class Breaking(small.ScriptedWork):
-        def run(self, checked: small.CheckedPipeline, **asked: object) -> object:  # type: ignore[override]  # breaks
+        def run(self, checked: CheckedPipeline, **asked: object) -> object:  # type: ignore[override]  # breaks
             super().run(checked, **asked)  # type: ignore[arg-type]  # passed on as they are
             raise OSError("disk full")
 

@@ -122,6 +122,15 @@ def test_quarantined_records_are_a_partition_of_their_own(instance: dg.DagsterIn
     assert [dict(record.data) for record in table.records] == [{"rule": "E1", "records": 1}]
 
 
+def test_rules_that_only_warn_are_not_among_the_reasons_of_a_quarantine(instance: dg.DagsterInstance) -> None:
+    counts = {"E1": 1, "E2": 700, "amount": 2}
+    run(small.ScriptedWork({"orders": lambda c: [small.batch(c, quarantined_by_rule=counts)]}), instance,
+        tags=only("orders"))
+    table = latest(instance, QUARANTINE).metadata["records_by_rule"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [record.data["rule"] for record in table.records] == ["amount", "E1"]
+
+
 def test_a_held_batch_fails_the_run_without_retry_and_publishes_nothing(instance: dg.DagsterInstance) -> None:
     result = run(small.ScriptedWork({"orders": held}), instance, tags=only("orders"))
     assert failure(result) == "shop/orders is held: 2018-12-31_orders_9f3a: declared 10, counted 9"

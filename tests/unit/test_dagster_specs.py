@@ -130,8 +130,8 @@ def test_a_table_of_an_application_that_is_not_loaded_is_external() -> None:
 )
 def test_freshness_follows_the_sla(change: dict[str, Any], expected: object) -> None:
     policy = freshness_policy(replace(small.METADATA, **change))
-    found = getattr(policy, "deadline_cron", None) or getattr(policy, "fail_window", None)
-    assert (found.to_timedelta() if hasattr(found, "to_timedelta") else found) == expected
+    window = getattr(policy, "fail_window", None)
+    assert (window.to_timedelta() if window else getattr(policy, "deadline_cron", None)) == expected
 
 
 def test_checks_are_rules_and_the_platforms_own_with_the_partitions_of_the_asset() -> None:
