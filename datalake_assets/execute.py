@@ -133,7 +133,8 @@ def execute(
     elif not {"held", "failed"} & set(statuses):
         statuses.append("failed")
     status = worst(statuses)
-    return RunOutcome(ended.run_id, status, outcomes, ended.error if status == "failed" else None)
+    own = (outcome.error for outcome in outcomes if outcome.status == "failed" and outcome.error)
+    return RunOutcome(ended.run_id, status, outcomes, next(own, ended.error) if status == "failed" else None)
 
 
 def execute_checks(
