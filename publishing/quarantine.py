@@ -15,13 +15,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from processing.raw_text import raw_records
-from processing.read import RawFile
-
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from processing import frame as f
 from processing.keys import seal
+from processing.raw_text import raw_records
+from processing.read import RawFile
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import Manifest

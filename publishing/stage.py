@@ -55,9 +55,11 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     checkpoints = root / "checkpoints"
 
     def materialise(rows: DataFrame) -> DataFrame:
-        folder = str(checkpoints / uuid.uuid4().hex)
-        rows.write.parquet(folder)
-        back: DataFrame = session.read.parquet(folder)
+        folder = checkpoints / uuid.uuid4().hex
+        rows.write.parquet(str(folder))
+        if not any(folder.glob("*.parquet")):  # Sail writes no file for no rows, and then there is no schema to read
+            return rows
+        back: DataFrame = session.read.parquet(str(folder))
         return back
 
     runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets)

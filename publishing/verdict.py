@@ -44,7 +44,7 @@ def judge(pipeline: CheckedPipeline, manifest: Manifest, root: Path) -> tuple[tu
         )
 
     def read(columns: Sequence[str]) -> Any:
-        return _staged_rows(root, manifest.records.get(ACCEPTED, ()), columns)
+        return staged_rows(root, manifest.records.get(ACCEPTED, ()), columns)
 
     held = []
     for dataset_rule in pipeline.dataset_rules:
@@ -97,7 +97,7 @@ def _doubled(rows: Any, columns: Sequence[str]) -> int:
     return int(doubled or 0)
 
 
-def _staged_rows(root: Path, files: Sequence[DataFile], columns: Sequence[str]) -> Any:
+def staged_rows(root: Path, files: Sequence[DataFile], columns: Sequence[str]) -> Any:
     """The columns of all files. What the target is partitioned by stands in no file: it is filled in, as text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
