@@ -71,8 +71,11 @@ def _narrow(value: Column, source: DataType, target: DataType) -> Column:
             signed = signed * unit
         return signed.try_cast(str(target))
     if source.kind == "double":
-        low, high = (-2147483649.0, 2147483648.0) if target.kind == "int" else (-(2.0**63), 2.0**63)
-        value = F.when((value > F.lit(low)) & (value < F.lit(high)), value)
+        if target.kind == "int":  # what is cut off may lie beyond the limits
+            within = (value > F.lit(-2147483649.0)) & (value < F.lit(2147483648.0))
+        else:
+            within = (value >= F.lit(-(2.0**63))) & (value < F.lit(2.0**63))
+        value = F.when(within, value)
     return value.try_cast(str(target))
 
 

@@ -42,7 +42,14 @@ def _divide(call: Call, arguments: list[Part]) -> Part:
 
     left, right = (a.value for a in arguments)
     by_zero = Step((right == F.lit(0.0)) & left.isNotNull(), DIVISION_BY_ZERO)
-    return _finite(left / F.nullif(right, F.lit(0.0)), arguments, (by_zero,))
+    return _finite(left / _no_zero(right, F.lit(0.0), True), arguments, (by_zero,))
+
+
+def _no_zero(divisor: Column, zero: Column, double: bool) -> Column:
+    """Null instead of zero. Sail's nullif does not take -0.0 for 0.0, and a remainder by it ends the query."""
+    from pyspark.sql import functions as F
+
+    return F.nullif(divisor + zero if double else divisor, zero)
 
 
 def _remainder(call: Call, arguments: list[Part]) -> Part:
@@ -51,7 +58,7 @@ def _remainder(call: Call, arguments: list[Part]) -> Part:
 
     left, right = (a.value for a in arguments)
     zero = F.lit(0).cast(str(call.arguments[1].type))
-    value = (left % F.nullif(right, zero)).cast(str(call.type))
+    value = (left % _no_zero(right, zero, call.type.kind == "double")).cast(str(call.type))
     if call.type.kind == "decimal" and call.type.scale and is_constant(call.arguments[1]):
         # Sail takes x % 1 for 0 whatever x is. Over the same numbers without a point that is true.
         precision, scale = call.type.precision, call.type.scale
@@ -123,7 +130,7 @@ def _whole(call: Call, arguments: list[Part]) -> Part:
     function = F.floor if call.function == "floor" else F.ceil
     if call.type.kind == "decimal":
         return Part(function(value).cast(str(call.type)), arguments[0].steps)
-    fits = F.when(F.abs(value) < F.lit(2.0**63), value)
+    fits = F.when((value >= F.lit(-(2.0**63))) & (value < F.lit(2.0**63)), value)
     return checked(function(fits).cast("bigint"), arguments)
 
 
