@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Reason:
     """Why records are broken: `when` is true for those that are, null counts as false. The rest becomes the entry.
 
-    `code` is a text, or a column that is not null where `when` is true.
+    `code` is a text, or a column that is not null where `when` is true. `unless` takes back the entry (not the status)
+    of records that are set aside already; an engine computes it for suspects only.
     """
 
     when: Column
@@ -27,6 +28,7 @@ class Reason:
     code: str | Column
     message: str
     severity: str = "error"
+    unless: Column | None = None
 
     def entry(self) -> Column:
         """The struct of `_errors`, null where the record is sound."""
@@ -35,7 +37,7 @@ class Reason:
         values = (self.rule, self.column, self.code, self.message, self.severity)
         columns = [F.lit(value) if isinstance(value, str) else value for value in values]
         fields = [column.alias(name) for name, column in zip(names.ERROR_FIELDS, columns, strict=True)]
-        return F.when(self.when, F.struct(*fields))
+        return F.when(self.when if self.unless is None else self.when & ~self.unless, F.struct(*fields))
 
 
 def problem_reasons(problem: Column, rule: str, column: str, message: str) -> list[Reason]:
@@ -80,7 +82,7 @@ def reject(frame: DataFrame, reasons: Sequence[Reason], suspects: Column | None 
 
 
 def _any(reasons: Sequence[Reason]) -> Column:
-    """Whether one holds, as a balanced tree: a plan nests at most 100 messages deep, a chain of 40 rules nests deeper."""
+    """Whether one holds, as a balanced tree: a plan nests at most 100 messages deep, 40 rules in a chain more."""
     from pyspark.sql import functions as F
 
     level = [F.coalesce(reason.when, F.lit(False)) for reason in reasons]
