@@ -10,6 +10,8 @@ from rich.table import Table
 
 from publishing.outcome import CheckOutcome, Counts, PipelineOutcome, RunOutcome
 
+WIDE = 120
+SHORT = {"quarantined": "quarant.", "deduplicated": "dedup.", "superseded": "supers."}
 ALWAYS = ("in", "accepted", "quarantined")
 TERMS = ("in", "accepted", "quarantined", "deduplicated", "filtered", "superseded", "skipped")
 
@@ -28,14 +30,16 @@ def _print_pipeline(console: Console, pipeline: PipelineOutcome) -> None:
     if not pipeline.batches:
         console.print(f"[bold]{pipeline.pipeline}[/]: {pipeline.status.replace('_', ' ')}")
         return
-    table = Table(title=f"{pipeline.pipeline} · {pipeline.status}", title_justify="left", title_style="bold")
-    table.add_column("batch / file", overflow="fold", min_width=24)
-    table.add_column("status", overflow="fold")
     # A terminal of 80 columns has no room for all terms: those that are 0 throughout are named below the table.
+    narrow = console.width < WIDE
+    title = f"{pipeline.pipeline} · {pipeline.status}"
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=not narrow, pad_edge=not narrow)
+    table.add_column("batch / file", overflow="fold")
+    table.add_column("status", overflow="fold")
     shown = [t for t in TERMS if t in ALWAYS or any(b.counts.as_dict()[t] for b in pipeline.batches)]
     for term in shown:
-        table.add_column(term, justify="right", overflow="fold", min_width=5)
-    table.add_column("closes", min_width=4, overflow="fold")
+        table.add_column(SHORT.get(term, term) if narrow else term, justify="right", overflow="fold")
+    table.add_column("closes", overflow="fold")
     for batch in pipeline.batches:
         closes = _closes(batch.status, batch.counts)
         table.add_row(f"[bold]{escape(batch.key)}[/]", batch.status, *_terms(batch.counts, shown), closes)
