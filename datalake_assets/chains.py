@@ -82,8 +82,10 @@ def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition
         try:
             problem = yield from _perform(context, checked, fallback, ref)
             ended = True
-        except dg.Failure as failure:
-            ended = failure.allow_retries and context.retry_number < retries  # another attempt decides
+        except Exception as failure:
+            # Another attempt decides, unless this one says that trying again is of no use.
+            final = isinstance(failure, dg.Failure) and not failure.allow_retries
+            ended = not final and context.retry_number < retries
             raise
         finally:
             if not ended and ref.on_failure in ("halt", "retry", "fallback"):

@@ -43,9 +43,7 @@ def quarantined(checked: CheckedPipeline, batch: BatchOutcome) -> dg.AssetMateri
     """The partition of a batch that left records in quarantine, held batches included; None where it left none."""
     if batch.quarantine is None or batch.quarantine.records == 0:
         return None
-    warnings = {check.name for check in batch.checks if check.severity == "warning" and check.name != "contract"}
-    found = [(rule, count) for rule, count in batch.quarantined_by_rule.items() if rule not in warnings]
-    by_rule = sorted(found, key=lambda pair: (-pair[1], pair[0]))  # rules that only warn reject nothing
+    by_rule = sorted(batch.quarantined_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
     return dg.AssetMaterialization(
         names.quarantine_key(checked),
         description=f"{batch.quarantine.records} records of batch {batch.key}",

@@ -258,7 +258,7 @@ def _outcome(
         checks=tuple(manifest.checks),
         quarantine=quarantine,
         steps=tuple(manifest.steps),
-        quarantined_by_rule=dict(manifest.rules),
+        quarantined_by_rule=dict(manifest.rejecting),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from pipeline_xml.checked import CheckedApplication, CheckedPipeline
@@ -172,6 +172,19 @@ def unclaimed(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sigh
     return [s for s in sightings if s.regular and (s.name, s.size, s.version) not in known]
 
 
+def unsettled_claims(ledger: Ledger, pipeline: str) -> list[tuple[str, int]]:
+    """(claim id, files) of the claims that no run has settled, the oldest first."""
+    with ledger.read() as session:
+        chosen = (
+            select(Claim.id, func.count(Look.id))
+            .join(Look, Look.claim_id == Claim.id)
+            .where(Claim.pipeline == pipeline, Claim.settled.is_(False))
+            .group_by(Claim.id, Claim.claimed_at)
+            .order_by(Claim.claimed_at, Claim.id)
+        )
+        return [(claim_id, files) for claim_id, files in session.execute(chosen)]
+
+
 def landing_pipelines(app: CheckedApplication, zone: LandingZone) -> list[CheckedPipeline]:
     return [
         p
@@ -183,7 +196,9 @@ def landing_pipelines(app: CheckedApplication, zone: LandingZone) -> list[Checke
 def claim_ready(
     settings: Settings, app: CheckedApplication, zone: LandingZone, cursor: str | None
 ) -> tuple[list[ReadyClaim], str, Observation]:
-    """One tick: claims what has settled for each pipeline of the zone, and unsettled claims left by an earlier tick.
+    """One tick: claims what has settled for each pipeline of the zone; returns every claim that no run has settled yet.
+
+    A claim comes again with each tick until its run has settled it: a tick that dies after claiming loses none.
 
     The cursor remembers only files that have not settled yet, so it is bounded by what is on its way in.
     """
@@ -209,9 +224,10 @@ def claim_ready(
                 if capped and size > zone.max_bytes:
                     break
                 capped.append(item)
-            made = claim(ledger, pipeline.key, zone.id, capped)
-            if made is not None:
-                claims.append(ReadyClaim(made.id, pipeline.pipeline.id, len(capped)))
+            claim(ledger, pipeline.key, zone.id, capped)
+            claims += [
+                ReadyClaim(each, pipeline.pipeline.id, files) for each, files in unsettled_claims(ledger, pipeline.key)
+            ]
     finally:
         ledger.close()
     oldest = min((s.modified for s in waiting.values()), default=at)

@@ -25,7 +25,8 @@ class Manifest:
     """`root` is the staged folder relative to the lake root; file paths are relative to it.
 
     `records` maps a status to its staged files; `targets` maps a target's position to the files that are its rows where
-    they are not the accepted records themselves. `held` is the reason why nothing may be published, or None.
+    they are not the accepted records themselves. `rules` counts the records that broke a rule,
+    `rejecting` those of rules of severity error. `held` is the reason why nothing may be published, or None.
     """
 
     batch: str
@@ -35,6 +36,7 @@ class Manifest:
     targets: Mapping[int, Sequence[DataFile]]
     files: Sequence[FileCounts]
     rules: Mapping[str, int]
+    rejecting: Mapping[str, int]
     checks: Sequence[CheckOutcome]
     steps: Sequence[StepLine] = ()
     held: str | None = None
@@ -53,6 +55,7 @@ class Manifest:
             "targets": {str(i): [asdict(f) for f in files] for i, files in self.targets.items()},
             "files": [{"arrival": f.arrival, "uri": f.uri, "counts": f.counts.as_dict()} for f in self.files],
             "rules": dict(self.rules),
+            "rejecting": dict(self.rejecting),
             "checks": [asdict(c) for c in self.checks],
             "steps": [asdict(s) for s in self.steps],
             "held": self.held,
@@ -68,6 +71,7 @@ class Manifest:
             targets={int(i): [DataFile(**f) for f in files] for i, files in stored["targets"].items()},
             files=[FileCounts(f["arrival"], f["uri"], Counts.of(f["counts"])) for f in stored["files"]],
             rules=stored["rules"],
+            rejecting=stored["rejecting"],
             checks=[CheckOutcome(**c) for c in stored["checks"]],
             steps=[StepLine(**s) for s in stored["steps"]],
             held=stored["held"],

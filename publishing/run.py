@@ -10,10 +10,10 @@ from sqlalchemy import select
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from publishing.attempt import run_attempt
-from publishing.claim import Sighting, claim, look_at, look_until_settled, zone_name
+from publishing.claim import Sighting, claim, look_at, look_until_settled, unsettled_claims, zone_name
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch, Claim, LandedFile
+from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.upstream import persist_table_batches
 
@@ -66,13 +66,7 @@ def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> lis
     assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
     odd: list[Sighting] = []
     copies: list[LandedFile] = []
-    with lake.ledger.read() as session:
-        left = session.scalars(
-            select(Claim.id)
-            .where(Claim.pipeline == pipeline.key, Claim.settled.is_(False))
-            .order_by(Claim.claimed_at, Claim.id)
-        ).all()
-    fresh = list(left)
+    fresh = [each for each, _ in unsettled_claims(lake.ledger, pipeline.key)]
     if claim_id is None:
         sightings = look_until_settled(lake.settings, source, zone)
         made = claim(lake.ledger, pipeline.key, zone_name(source), sightings)

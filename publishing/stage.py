@@ -75,7 +75,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         for status in f.STATUSES
         if (root / "records" / f"{f.STATUS}={status}").is_dir()
     }
-    counted, rules = count_records(root, records, by_file=given.table is None)
+    counted, rules, rejecting = count_records(root, records, by_file=given.table is None)
     lines = _reconcile(pipeline, given, counted)
     targets, steps = _later_targets(lake, pipeline, given, root, runners, runtime, direct, lines)
     manifest = Manifest(
@@ -86,6 +86,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         targets=targets,
         files=lines,
         rules=rules,
+        rejecting=rejecting,
         checks=(),
         steps=steps,
     )
@@ -124,13 +125,17 @@ def _direct_target(pipeline: CheckedPipeline) -> int | None:
 
 def count_records(
     root: Path, records: Mapping[str, Sequence[DataFile]], by_file: bool
-) -> tuple[dict[int, dict[str, int]], dict[str, int]]:
-    """({arrival: {status: records}}, {rule: records that broke it}), read from the staged files themselves."""
+) -> tuple[dict[int, dict[str, int]], dict[str, int], dict[str, int]]:
+    """({arrival: {status: records}}, {rule: records that broke it}, the same of rules that reject).
+
+    Read from the staged files themselves.
+    """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     counted: dict[int, dict[str, int]] = {}
     rules: dict[str, int] = {}
+    rejecting: dict[str, int] = {}
     for status, files in records.items():
         for item in files:
             with pq.ParquetFile(root / item.path) as parquet:
@@ -140,8 +145,8 @@ def count_records(
                         arrival, number = _plain(entry)
                         per_status = counted.setdefault(arrival, {})
                         per_status[status] = per_status.get(status, 0) + number
-                    _count_rules(batch.column(1), rules)
-    return counted, rules
+                    _count_rules(batch.column(1), rules, rejecting)
+    return counted, rules, rejecting
 
 
 def _plain(entry: Any) -> tuple[int, int]:
@@ -150,7 +155,7 @@ def _plain(entry: Any) -> tuple[int, int]:
     return entry["values"].as_py(), entry["counts"].as_py()
 
 
-def _count_rules(errors: Any, rules: dict[str, int]) -> None:
+def _count_rules(errors: Any, rules: dict[str, int], rejecting: dict[str, int]) -> None:
     """A record that breaks a rule in several columns counts once for the rule."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -159,10 +164,13 @@ def _count_rules(errors: Any, rules: dict[str, int]) -> None:
         return
     flat = errors.flatten()
     parents = pc.list_parent_indices(errors)
-    pairs = pa.table({"row": parents, "rule": flat.field("rule")}).group_by(["row", "rule"]).aggregate([])
-    for entry in pc.value_counts(pairs["rule"].combine_chunks()):
-        rule = entry["values"].as_py()
-        rules[rule] = rules.get(rule, 0) + entry["counts"].as_py()
+    names = ["row", "rule", "severity"]
+    entries = pa.table([parents, flat.field("rule"), flat.field("severity")], names).group_by(names).aggregate([])
+    for found in entries.group_by(["rule", "severity"]).aggregate([([], "count_all")]).to_pylist():
+        rule, number = found["rule"], found["count_all"]
+        rules[rule] = rules.get(rule, 0) + number
+        if found["severity"] == "error":
+            rejecting[rule] = rejecting.get(rule, 0) + number
 
 
 def _reconcile(

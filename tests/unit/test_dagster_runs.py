@@ -248,6 +248,21 @@ def test_retry_tries_a_failure_again_and_never_a_held_run(instance: dg.DagsterIn
     assert held_work.ran == ["orders"]
 
 
+def test_retry_also_tries_again_after_an_error_nobody_foresaw(instance: dg.DagsterInstance) -> None:
+    """Seen once: the error halted the chain, its own second try then did nothing, and the run called that success."""
+    tries: list[int] = []
+
+    def second_time(checked: CheckedPipeline) -> list[BatchOutcome]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("the engine went away")
+        return published(checked)
+
+    work = small.ScriptedWork({"orders": second_time, "clean": published, "report": published})
+    assert run(work, instance, "shop__nightly", chained("retry", max_retries=2)).success
+    assert sorted(work.ran) == ["clean", "orders", "orders", "report"]
+
+
 def test_after_the_last_retry_the_job_halts(instance: dg.DagsterInstance) -> None:
     work = small.ScriptedWork({"orders": failed})
     assert not run(work, instance, "shop__nightly", chained("retry", max_retries=1)).success
