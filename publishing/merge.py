@@ -108,7 +108,7 @@ def _contest(
     session = lake.engine.session
     keys, order = list(target.keys), [c for c in target.order_by if c not in target.keys]
     narrow = list(dict.fromkeys([*keys, *order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID]))
-    staged = session.read.parquet(*[str(given.staged / item.path) for item in files])
+    staged: Any = session.read.parquet(*[str(given.staged / item.path) for item in files])
     fresh = staged.select(*narrow).withColumn(_NEW, F.lit(1))
     contest: Any = fresh
     live = snapshot.files()
@@ -127,7 +127,8 @@ def _contest(
     lost = staged_files(root, root / "losers", ())
     rows = staged
     if sum(item.records for item in lost):
-        rows = staged.join(session.read.parquet(str(root / "losers")).select(f.RECORD_ID), [f.RECORD_ID], "left_anti")
+        lost_ids = session.read.parquet(str(root / "losers")).select(f.RECORD_ID)
+        rows = staged.join(lost_ids, [f.RECORD_ID], "left_anti")
     rows.select(*target_columns(target)).write.parquet(str(root / "winners"))
     return staged_files(given.staged, root / "winners"), _by_arrival(root, lost)
 

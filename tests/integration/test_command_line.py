@@ -41,7 +41,12 @@ class Lake:
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(LAKE), *arguments], env=self.environment, cwd=self.anywhere, capture_output=True, text=True, check=False
+            [str(LAKE), *arguments],
+            env=self.environment,
+            cwd=self.anywhere,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def json(self, code: int, *arguments: str) -> Any:
