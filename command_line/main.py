@@ -195,7 +195,8 @@ def new_command(
     from command_line import new
     from processing.infer_sample import CannotInfer
 
-    root = out or Settings.from_environment().config
+    config = Settings.from_environment().config
+    root = out or config
     chosen = {"rows": rows, "header": header, "delimiter": delimiter, "force": force}
     try:
         made = new.new(file, root, application, pipeline, **chosen)  # type: ignore[arg-type]
@@ -204,7 +205,7 @@ def new_command(
     if as_json:
         sys.stdout.write(json.dumps(new.as_document(made), indent=1) + "\n")
     else:
-        new.print_made(Console(), made)
+        new.print_made(Console(), made, config)
 
 
 @app.command("explain")

@@ -266,8 +266,11 @@ def as_document(made: Made) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def print_made(console: Console, made: Made) -> None:
-    """What was guessed, from how many records, how sure it is, what was not checked, and the next command."""
+def print_made(console: Console, made: Made, config: Path | None = None) -> None:
+    """What was guessed, from how many records, how sure it is, what was not checked, and the next command.
+
+    `config` is the config root that `lake run` will use where nothing else is said.
+    """
     g, d = made.guess, made.definition
     extent = "the whole file" if g.complete else "the beginning of the file"
     _say(console, f"read {g.records:,} records ({extent})", style="bold")
@@ -295,7 +298,8 @@ def print_made(console: Console, made: Made) -> None:
     for problem in made.problems:
         _say(console, f"{problem.severity} {problem.where}: {problem.code} {problem.message}", style="yellow")
     _say(console, f"files named like {d.pattern} are taken from {d.landing} below the lake root (DATALAKE_DATA)")
-    _say(console, f"next: put the file there, then: lake run {d.app}/{d.pipeline}", style="bold")
+    elsewhere = "" if config is None or config.resolve() == made.root.resolve() else f"DATALAKE_CONFIG={made.root} "
+    _say(console, f"next: put the file there, then: {elsewhere}lake run {d.app}/{d.pipeline}", style="bold")
 
 
 def _columns(guess: Guess) -> Table:
@@ -318,4 +322,4 @@ def _plain(text: str) -> Any:
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False, highlight=False)
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

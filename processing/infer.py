@@ -170,7 +170,8 @@ def _header(found: Sequence[Record], width: int) -> tuple[bool, str]:
         return False, "cells of the first record occur again below it: it is data"
     plain = len(set(cells)) == len(cells) and all(len(c) <= 40 for c in cells)
     if plain:
-        return True, "the first record holds short names that do not occur again (all columns are text: a weak guess)"
+        why = "the first record holds short names that do not occur again"
+        return True, f"{why} (a weak guess, all columns are text: --no-header if it is data)"
     return False, "the first record is like the others"
 
 

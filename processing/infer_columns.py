@@ -21,6 +21,7 @@ MOST_LISTED = 12
 LONGEST_CODE = 20
 FEW = 20  # with fewer records nothing is said about blanks or lists
 _CODE = re.compile(r"[A-Za-z0-9 ./*?#\\_<>%-]{1,20}\Z")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+\Z")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 _PLAUSIBLE_DAY = re.compile(r"(19|20)[0-9]{6}([0-9]{6})?\Z")
 _UNNAMED = re.compile(r"column_[0-9]+\Z")  # what a personal column is called is not known then: nothing is listed
@@ -199,6 +200,8 @@ def _text(
     repeated = 1 < len(counts) <= MOST_LISTED and min(counts.values()) >= 3 and values >= 50
     known = not personal and not _UNNAMED.match(name)
     listed = tuple(sorted(counts)) if short and repeated and known and not notes else ()
+    if not notes and all(_DECIMAL_COMMA.match(t) for t in counts):
+        notes = ("numbers with a decimal comma: kept as text; the feed has to send a point to be typed",)
     evidence = f"text: {len(counts):,} distinct in {values:,} values"
     if listed:
         evidence = f"{values:,} of {values:,} values are one of {len(listed)} texts"

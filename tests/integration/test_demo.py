@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: exit 0 and every comparison ok; and it can fail, for each kind of thing it compares."""
+"""The demo as a newcomer runs it: exit 0, every comparison ok; and it can fail, for each thing it compares."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_written_definition_is_checked_and_says_what_was_guessed(people: Path, t
     root = tmp_path / "config"
     said = lake("new", str(people), "--app", "shop", "--out", str(root))
     assert [p for p in check_path(root, registry()) if p.severity == "error"] == []
-    for words in ("read 80 records (the whole file)", "lake run shop/customers", "not checked"):
+    for words in ("read 80 records (the whole file)", f"DATALAKE_CONFIG={root} lake run shop/customers", "not checked"):
         assert words in said
     contract = json.loads((root / "applications/shop/staging/schemas/customers.json").read_text())
     assert contract["x-primaryKey"] == ["customer_id"]

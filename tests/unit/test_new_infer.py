@@ -61,6 +61,10 @@ def test_day_and_month_that_cannot_be_told_apart_are_not_guessed() -> None:
     assert "MM/dd/yyyy or dd/MM/yyyy" in found.notes[0]
 
 
+def test_decimal_commas_are_said() -> None:
+    assert "decimal comma" in column("1,5", "1.000,25").notes[0]
+
+
 @pytest.mark.parametrize("name", ["zip", "phone_number", "account_no", "county_code", "iban"])
 def test_digits_that_nobody_calculates_with_stay_text(name: str) -> None:
     assert str(column("12345", "23456", name=name).type) == "string"
