@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
 from processing.read import RawFile
 from processing.scan_result import Scan
@@ -36,7 +37,7 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
     faults = _faults(lake, pipeline, batch, files, attempt)
     if faults:
         outcome = _held_by_file(batch, files, attempt, faults)
-        return _end(lake, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
+        return _end(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
     raw = _raw_files(lake, pipeline, files)
     manifest = _manifest(lake, pipeline, batch, files, attempt, raw)
     path, rejected = commit_quarantine(lake, pipeline, manifest, raw, _aware(attempt.opened_at), run_id)
@@ -46,7 +47,7 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
     else:
         outcome = _publish(lake, pipeline, batch, files, attempt, manifest, quarantine)
     outcome = replace(outcome, seconds=round(time.monotonic() - begun, 3))
-    ended = _end(lake, batch, files, attempt, outcome)
+    ended = _end(lake, pipeline, batch, files, attempt, outcome)
     shutil.rmtree(lake.staged_root(pipeline.key, batch.id, attempt.number), ignore_errors=True)
     return ended
 
@@ -263,7 +264,12 @@ def _outcome(
 
 
 def _end(
-    lake: Lake, batch: Batch, files: Sequence[LandedFile], attempt: Attempt, outcome: BatchOutcome
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    attempt: Attempt,
+    outcome: BatchOutcome,
 ) -> BatchOutcome:
     """Journal first, then the ledger: the ledger can be made again from the journal."""
     document = outcome.as_dict()
@@ -283,7 +289,28 @@ def _end(
             landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
+        if status == "published" and any(_overwrites(target) for target in pipeline.targets):
+            _replace_older(session, stored)
     return outcome
+
+
+def _overwrites(target: CheckedTarget) -> bool:
+    return isinstance(target.target, HiveTarget) and target.target.mode == "overwrite"
+
+
+def _replace_older(session: Session, newest: Batch) -> None:
+    """The batches whose unit this one replaced have no row in the target any more."""
+    older = select(Batch).where(
+        Batch.pipeline == newest.pipeline,
+        Batch.business_date == newest.business_date,
+        Batch.sender.is_not_distinct_from(newest.sender),
+        Batch.arrival < newest.arrival,
+        Batch.status == "published",
+    )
+    for batch in session.scalars(older):
+        batch.status = "superseded"
+        for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
+            landed.status = "superseded"
 
 
 def _aware(moment: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 
@@ -53,6 +54,7 @@ def run_pipeline(
     else:
         persist_table_batches(lake, pipeline, business_date)
     journal_open_batches(lake, pipeline.key)
+    _sweep(lake, pipeline.key)
     if reprocess:
         _reopen(lake, pipeline, business_date)
     for batch in _open_batches(lake, pipeline, business_date):
@@ -120,6 +122,18 @@ def _open_batches(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> Se
         if day is not None:
             chosen = chosen.where(Batch.business_date == day)
         return session.scalars(chosen.order_by(Batch.arrival, Batch.id)).all()
+
+
+def _sweep(lake: Lake, pipeline: str) -> None:
+    """Removes what a crash left staged of batches that have ended: it holds records in clear."""
+    root = lake.settings.data / "staged" / pipeline
+    if not root.is_dir():
+        return
+    with lake.ledger.read() as session:
+        open_ids = set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline, Batch.status == "open")))
+    for folder in root.iterdir():
+        if folder.name not in open_ids:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reopen(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
