@@ -44,8 +44,13 @@ _OPENED_MODULES = (
     "java.security.jgss/sun.security.krb5",
 )  # fmt: skip
 
-# Ends the JVM when this process is gone, however it went: its standard input closes then.
-_WATCHDOG = 'read -r _; kill "$1" 2>/dev/null'
+# Ends the JVM and clears its folder when this process is gone, however it went: its standard input closes then.
+_WATCHDOG = """
+read -r _
+kill "$1" 2>/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$1" 2>/dev/null || break; sleep 1; done
+rm -rf "$2"
+"""
 
 
 class EngineUnavailable(Exception):
@@ -159,7 +164,7 @@ def _spark_server() -> Iterator[str]:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=_server_environment(),
             )  # fmt: skip
         watchdog = subprocess.Popen(  # noqa: S603 - fixed script, the process id is its argument
-            ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(server.pid)],
+            ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(server.pid), str(folder)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
