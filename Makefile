@@ -42,7 +42,7 @@ lint: $(STAMP) ## Check style and types (the suite does the same)
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory against scripts written by hand (some minutes)
-	@$(PY) benchmarks/run.py
+	@$(PY) -m benchmarks.run
 
 .PHONY: screenshots
 screenshots: $(STAMP) ## Take the pictures of docs/images from what make demo left (needs Debian's chromium)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
+from resources.definitions import pyspark_session
 from resources.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def lake_work(settings: Settings, catalog: Catalog) -> OpenWork:
     def opened() -> Iterator[Work]:
         from publishing.lake import open_lake
 
-        with open_lake(settings, catalog) as lake:
+        with open_lake(settings, catalog, connect_spark=pyspark_session) as lake:
             yield LakeWork(lake)
 
     return opened

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline_xml.checked import Catalog
 from publishing.journal import Journal
 from publishing.ledger import Ledger
-from resources.engine import Engine, open_engine
+from resources.engine import Connect, Engine, connect, open_engine
 from resources.lake_table import LakeTable
 from resources.secrets import SecretResolver
 from resources.settings import Settings
@@ -19,12 +19,15 @@ from resources.settings import Settings
 class Lake:
     """Paths below the lake root, the ledger, the journal, secrets and the engine."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, stack: ExitStack, engine: Engine | None) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, stack: ExitStack, engine: Engine | None, connect_spark: Connect
+    ) -> None:
         self.settings = settings
         self.catalog = catalog
         self.secrets = SecretResolver(settings.secrets)
         self._stack = stack
         self._engine = engine
+        self._connect_spark = connect_spark
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -40,7 +43,8 @@ class Lake:
     def engine(self) -> Engine:
         if self._engine is not None:
             return self._engine
-        return self._stack.enter_context(open_engine(self.settings.engine, self.settings.spark_remote))
+        wanted = self.settings
+        return self._stack.enter_context(open_engine(wanted.engine, wanted.spark_remote, self._connect_spark))
 
     def raw_root(self, pipeline: str) -> Path:
         return self.settings.data / "raw" / pipeline
@@ -62,7 +66,9 @@ class Lake:
 
 
 @contextmanager
-def open_lake(settings: Settings, catalog: Catalog, engine: Engine | None = None) -> Iterator[Lake]:
+def open_lake(
+    settings: Settings, catalog: Catalog, engine: Engine | None = None, connect_spark: Connect = connect
+) -> Iterator[Lake]:
     """Opens nothing by itself; closes what it opened. An engine that is given is used and left open."""
     with ExitStack() as stack:
-        yield Lake(settings, catalog, stack, engine)
+        yield Lake(settings, catalog, stack, engine, connect_spark)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 
 from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
 
 T = TypeVar("T")
 
@@ -21,6 +24,14 @@ def opened_for_a_run(open_it: Callable[[], AbstractContextManager[T]], descripti
             yield opened
 
     return dg.ResourceDefinition(resource_fn=resource, description=description)
+
+
+def pyspark_session(address: str) -> SparkSession:
+    """A session of Apache Spark by dagster-pyspark's resource, at a Spark Connect server (sc://host:port)."""
+    from dagster_pyspark import LazyPySparkResource
+
+    session: SparkSession = LazyPySparkResource(spark_config={"spark.remote": address}).spark_session
+    return session
 
 
 def lake_description(settings: Settings) -> str:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
+
+Connect = Callable[[str], "SparkSession"]
 
 SAIL = "sail"
 SPARK = "spark"
@@ -65,18 +67,28 @@ class Engine:
     session: SparkSession
 
 
+def connect(address: str) -> SparkSession:
+    """A new session at a Spark Connect server."""
+    from pyspark.sql.connect.session import SparkSession
+
+    return SparkSession.builder.remote(address).create()
+
+
 @contextmanager
-def open_engine(name: str, remote: str | None = None) -> Iterator[Engine]:
-    """An engine with a session of its own, ended with the block. `remote` (sc://host:port) is for spark only."""
+def open_engine(name: str, remote: str | None = None, connect_spark: Connect = connect) -> Iterator[Engine]:
+    """An engine with a session of its own, ended with the block. `remote` (sc://host:port) is for spark only.
+
+    `connect_spark` makes the session of Apache Spark: Dagster's runs hand in that of dagster-pyspark.
+    """
     if name == SAIL and remote is None:
-        with _sail_server() as address, _session(SAIL, address) as session:
+        with _sail_server() as address, _session(SAIL, address, connect) as session:
             yield Engine(SAIL, session)
     elif name == SPARK and remote is not None:
         _probe(remote)
-        with _session(SPARK, remote) as session:
+        with _session(SPARK, remote, connect_spark) as session:
             yield Engine(SPARK, session)
     elif name == SPARK:
-        with _spark_server() as address, _session(SPARK, address) as session:
+        with _spark_server() as address, _session(SPARK, address, connect_spark) as session:
             yield Engine(SPARK, session)
     elif name == SAIL:
         raise EngineUnavailable("the engine 'sail' runs in this process and takes no remote; use 'spark' with a remote")
@@ -98,14 +110,13 @@ def session_settings(name: str) -> Mapping[str, str]:
 
 
 @contextmanager
-def _session(name: str, address: str) -> Iterator[SparkSession]:
+def _session(name: str, address: str, make: Connect) -> Iterator[SparkSession]:
     from pyspark.errors import PySparkException
-    from pyspark.sql.connect.session import SparkSession
 
     # pyspark.sql.functions picks its Connect half by this switch, which only getOrCreate sets by itself
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     try:
-        session = SparkSession.builder.remote(address).create()
+        session = make(address)
         for key, value in session_settings(name).items():
             session.conf.set(key, value)
     except PySparkException as error:

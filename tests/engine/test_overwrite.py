@@ -29,7 +29,11 @@ PIPELINE = """<?xml version="1.0" encoding="UTF-8"?>
 </pipeline>
 """
 RESOURCES = '<resources><landingZone id="desk" type="local" uri="landing"/></resources>'
-CONTRACT = {"type": "object", "required": ["code"], "properties": {"code": {"type": "string"}, "rate": {"type": "number"}}}
+CONTRACT = {
+    "type": "object",
+    "required": ["code"],
+    "properties": {"code": {"type": "string"}, "rate": {"type": "number"}},
+}
 
 
 def settings_of(root: Path, engine: Engine) -> Settings:
