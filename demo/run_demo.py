@@ -216,7 +216,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--expect", type=Path, help="another damage list than the one that the demo writes")
     chosen = parser.parse_args(arguments)
     # Wide enough for every term of the equation where nobody's terminal says otherwise.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    # A copy of standard output: while a run goes on, the descriptor itself leads to standard error.
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    console = Console(file=output, width=None if output.isatty() else 160)
     stated = os.environ.get("DATALAKE_DATA")
     root = Path(stated).absolute() if stated else PROJECT / ".demo"
     try:
