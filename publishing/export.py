@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,7 +52,7 @@ def export_csv(
         raise Superseded(f"a newer export stands in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     name = f"part-{given.batch.id}-{given.manifest.attempt:04d}{_ENDINGS[chosen.compression]}"
-    rows = _write(folder, name, chosen, target.dataset.names, given.staged, files)
+    rows = _write(folder, name, target, given.staged, files)
     part = {**ours, "arrival": given.batch.arrival, "file": name, "rows": rows, "run": given.run_id}
     kept = others if chosen.mode == "append" else []
     _replace(folder, {"business_date": given.batch.business_date.isoformat(), "parts": [*kept, part]})
@@ -70,26 +70,29 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _write(
-    folder: Path, name: str, target: CsvTarget, columns: Sequence[str], staged: Path, files: Sequence[DataFile]
-) -> int:
+def _write(folder: Path, name: str, target: CheckedTarget, staged: Path, files: Sequence[DataFile]) -> int:
+    """Groups are sorted by all columns, so that the same ones make the same bytes; records stay as they were staged."""
     import pyarrow as pa
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
-    tables = [pq.ParquetFile(staged / item.path).read() for item in files]
-    parts = [_with_partition(t, item).select(list(columns)) for t, item in zip(tables, files, strict=True)]
+    chosen, columns = target.target, list(target.dataset.names)
+    assert isinstance(chosen, CsvTarget)  # noqa: S101 - the caller chose by kind
+    parts: Iterator[Any] = (
+        _with_partition(pq.ParquetFile(staged / item.path).read(), item).select(columns) for item in files
+    )
+    if not target.dataset.per_record and files:
+        parts = iter([pa.concat_tables(parts).sort_by([(c, "ascending") for c in columns])])
     aside = folder / f".{name}.{uuid.uuid4().hex}"
     rows = 0
-    options = pc.WriteOptions(include_header=False, delimiter=target.delimiter)
+    options = pc.WriteOptions(include_header=False, delimiter=chosen.delimiter)
     try:
         with aside.open("xb") as plain:
-            with _compressed(plain, target.compression) as out:
-                if target.header:
-                    out.write((target.delimiter.join(f'"{c}"' for c in columns) + "\n").encode())
+            with _compressed(plain, chosen.compression) as out:
+                if chosen.header:
+                    out.write((chosen.delimiter.join(f'"{c}"' for c in columns) + "\n").encode())
                 for part in parts:
-                    ordered = part.sort_by([(c, "ascending") for c in columns]) if part.num_rows else part
-                    pc.write_csv(pa.table(ordered), out, options)
+                    pc.write_csv(part, out, options)
                     rows += part.num_rows
             plain.flush()
             os.fsync(plain.fileno())

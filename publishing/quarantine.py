@@ -6,8 +6,6 @@ attempt that this one no longer rejects become `resolved`; those it rejects agai
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +19,7 @@ from processing import frame as f
 from processing.keys import seal
 from processing.raw_text import raw_records
 from processing.read import RawFile
+from processing.scan_head import cells
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import Manifest
@@ -127,15 +126,17 @@ def _rows(
     key = quarantine_key(lake.settings)
     root = lake.settings.data / manifest.root
     state = HELD if manifest.held else OPEN
+    # What came from a file is read again from raw; of a table's row the row itself is the payload.
+    needed = [*f.IDENTITY, f.ERRORS] if isinstance(pipeline.driving.source, CsvSource) else None
     for item in manifest.records[f.QUARANTINED]:
         with pq.ParquetFile(root / item.path) as parquet:
-            for batch in parquet.iter_batches(batch_size=CHUNK):
+            for batch in parquet.iter_batches(batch_size=CHUNK, columns=needed):
                 # What the target is partitioned by stands in the names of the folders, not in the files.
                 rows = [{**item.partition, **row} for row in batch.to_pylist()]
                 payloads = _payloads(pipeline, rows, raw)
                 out = []
                 for row in rows:
-                    payload, cells = payloads[row[f.RECORD_ID]]
+                    payload, texts = payloads[row[f.RECORD_ID]]
                     out.append(
                         {
                             "record_id": row[f.RECORD_ID],
@@ -151,7 +152,7 @@ def _rows(
                             "errors": row[f.ERRORS],
                             "raw": seal(payload, key.value, key.id, row[f.RECORD_ID]),
                             "key_id": key.id,
-                            "preview": preview(pipeline, cells, row[f.ERRORS]),
+                            "preview": preview(pipeline, texts, row[f.ERRORS]),
                             "definition_hash": pipeline.definition_hash,
                             "rule_hash": pipeline.rule_hash,
                             "run_id": run_id,
@@ -186,22 +187,9 @@ def _payloads(
         file = raw[arrival]
         names = list(file.scan.header or source.columns or [x.name for x in pipeline.driving.contract.fields])
         for number, payload in raw_records(file.path, file.scan, sorted(wanted), source):
-            cells = _cells(payload, file.scan.encoding, source)
-            found[wanted[number]] = (payload, dict(zip(names, cells, strict=False)))
+            texts = cells(payload, source, file.scan.encoding)
+            found[wanted[number]] = (payload, dict(zip(names, texts, strict=False)))
     return found
-
-
-def _cells(payload: bytes, encoding: str, source: CsvSource) -> list[str]:
-    text = payload.decode(encoding, errors="replace")
-    lines = io.StringIO(text, newline="")
-    if source.quote:
-        reader = csv.reader(lines, delimiter=source.delimiter, quotechar=source.quote)
-    else:
-        reader = csv.reader(lines, delimiter=source.delimiter, quoting=csv.QUOTE_NONE)
-    try:
-        return next(reader, [])
-    except csv.Error:  # a cell beyond the module's limit: no preview, the sealed bytes are whole
-        return []
 
 
 def preview(pipeline: CheckedPipeline, cells: Mapping[str, str], errors: Sequence[Mapping[str, str]]) -> str:
@@ -214,5 +202,6 @@ def preview(pipeline: CheckedPipeline, cells: Mapping[str, str], errors: Sequenc
 
 def shape(text: str) -> str:
     """`Ab-12` as `aa-99`, cut after 24 characters: shows what kind of value stands there, never the value."""
-    masked = "".join("9" if c.isdigit() else "a" if c.isalpha() else c if c in " .,-/:_+" else "?" for c in text)
-    return masked[:PREVIEW] + ("…" if len(masked) > PREVIEW else "")
+    shown = text[:PREVIEW]
+    masked = "".join("9" if c.isdigit() else "a" if c.isalpha() else c if c in " .,-/:_+" else "?" for c in shown)
+    return masked + ("…" if len(text) > PREVIEW else "")

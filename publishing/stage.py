@@ -56,7 +56,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
 
     def materialise(rows: DataFrame) -> DataFrame:
         folder = checkpoints / uuid.uuid4().hex
-        rows.write.parquet(str(folder))
+        rows.write.option("compression", "snappy").parquet(str(folder))  # read back once: cheap beats small
         if not any(folder.glob("*.parquet")):  # Sail writes no file for no rows, and then there is no schema to read
             return rows
         back: DataFrame = session.read.parquet(str(folder))
