@@ -46,7 +46,8 @@ with_uv() {
     # The machine's own certificates: a company's proxy signs with one that uv does not bring along.
     VIRTUAL_ENV="$PWD/$VENV" UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
     export VIRTUAL_ENV UV_SYSTEM_CERTS
-    "$UV" pip sync --quiet --require-hashes requirements.lock && "$UV" pip install --quiet --no-deps --editable .
+    # Compiled now: a run is a process of its own, and where no bytecode may be written each would compile for seconds.
+    "$UV" pip sync --quiet --require-hashes --compile-bytecode requirements.lock && "$UV" pip install --quiet --no-deps --editable .
 }
 
 with_pip() {
