@@ -21,7 +21,7 @@ from pipeline_xml.system_columns import SYSTEM_COLUMNS
 UNKNOWN_COLUMN = BOOK.get("LK204") or code("LK204", "A column named in a step must exist in the dataset it reads.")
 UNKNOWN_DATASET = code("LK301", "A step reads a source, or a dataset that an earlier step made.")
 WRONG_VALUE = code("LK302", "An attribute of a step must have one of its valid values.")
-NAME_TAKEN = code("LK303", "A new column needs a name that is free and does not start with an underscore.")
+NAME_TAKEN = code("LK303", "A new column needs a name that is free (letter case is ignored) and starts with a letter.")
 WRONG_TYPE = code("LK304", "A column must have a type that the step can work with.")
 NO_KEY = code("LK305", "A step that works by key or order must be told which columns these are.")
 NOT_YET = code("LK306", "A part of the language that is reserved and not in this version.")
@@ -88,14 +88,16 @@ class Attributes:
         return tuple(found)
 
     def new_name(self, name: str, taken: Iterable[str], where: Location, hint: str = "") -> None:
-        """Reports a name that a new column cannot have."""
-        if name in SYSTEM_COLUMNS:
+        """Reports a name that a new column cannot have. Engines do not tell `Name` from `name`, so neither may we."""
+        alike = {other.lower(): other for other in taken}.get(name.lower())
+        if name.lower() in SYSTEM_COLUMNS:
             self.report(NAME_TAKEN, f"'{name}' is a column that the platform adds itself", where)
         elif not _NAME.match(name):
             message = f"'{name}' cannot be a column name: letters, digits and _, starting with a letter"
             self.report(NAME_TAKEN, message, where)
-        elif name in set(taken):
-            self.report(NAME_TAKEN, f"there is a column '{name}' already", where, (), hint)
+        elif alike is not None:
+            also = "" if alike == name else f", and '{name}' differs from it by letter case only"
+            self.report(NAME_TAKEN, f"there is a column '{alike}' already{also}", where, (), hint)
 
     def not_yet(self, *names: str) -> None:
         for name in names:

@@ -60,6 +60,8 @@ def told(tmp_path: Path, steps: str, **rest: object) -> list[tuple[str, str]]:
         ('<lookup source="s" reference="codes" outputFields="name" on="id=cod"/>', "LK204", 'id=cod"'),
         ('<filter source="s" condition="n + 1"/>', "LK304", 'n + 1"'),
         ('<derive source="s"><column name="x" expression="n" type="integer"/></derive>', "LK304", 'integer"'),
+        ('<derive source="s"><column name="Price" expression="n"/></derive>', "LK303", 'Price"'),
+        ('<aggregate source="s" groupBy="id" metrics="count:c,sum:n:C"/>', "LK303", 'sum:n:C"'),
         ('<derive source="s"><column name="ingest_date" expression="n"/></derive>', "LK303", 'ingest_date"'),
     ],
 )
