@@ -68,8 +68,6 @@ def _misfits(field: Field) -> Iterable[str]:
         yield "minLength is greater than maxLength"
     if field.format is not None and (field.type.kind not in ("date", "timestamp") or not _FORMAT.match(field.format)):
         yield "x-format needs a date or timestamp, and is made of yyyy MM dd HH mm ss and separators"
-    if c.pattern is not None and (refusal := refused_pattern(c.pattern)):
-        yield refusal
     yield from _enum_misfits(field, c)
 
 

@@ -22,6 +22,7 @@ from pipeline_xml.contract_codes import (
     UNKNOWN_KEYWORD,
     check_fields,
     check_keys,
+    refused_pattern,
 )
 from pipeline_xml.json_text import JsonError, locate, read_json
 from pipeline_xml.json_text import Path as Keys
@@ -187,6 +188,9 @@ def annotated(schema: SchemaFile, at: Keys, value: Mapping[str, Any], field: Fie
     if "x-codes" in value and not codes:
         BAD_CONSTRAINT.report(schema.problems, f"x-codes of '{field.name}' is empty", schema.place(*at, "x-codes"))
     form = value.get("x-format")
+    if form is not None and not isinstance(form, str):
+        where = schema.place(*at, "x-format")
+        BAD_CONSTRAINT.report(schema.problems, f"x-format of '{field.name}' must be a text", where)
     return replace(
         field,
         constraints=_constraints(schema, at, value),
@@ -211,10 +215,9 @@ def _constraints(schema: SchemaFile, at: Keys, value: Mapping[str, Any]) -> Cons
         BAD_CONSTRAINT.report(schema.problems, f"{key} of '{at[-1]}' must be a whole number", schema.place(*at, key))
         return None
 
-    pattern = value.get("pattern")
     return Constraints(
         enum=_enum(schema, (*at, "enum"), value["enum"]) if "enum" in value else (),
-        pattern=pattern if isinstance(pattern, str) else None,
+        pattern=_pattern(schema, (*at, "pattern"), value["pattern"]) if "pattern" in value else None,
         minimum=number("minimum"),
         maximum=number("maximum"),
         exclusive_minimum=number("exclusiveMinimum"),
@@ -222,6 +225,16 @@ def _constraints(schema: SchemaFile, at: Keys, value: Mapping[str, Any]) -> Cons
         min_length=whole("minLength"),
         max_length=whole("maxLength"),
     )
+
+
+def _pattern(schema: SchemaFile, at: Keys, value: Any) -> str | None:
+    if not isinstance(value, str):
+        BAD_CONSTRAINT.report(schema.problems, f"pattern of '{at[-2]}' must be a text", schema.place(*at))
+        return None
+    refusal = refused_pattern(value)
+    if refusal is not None:
+        BAD_CONSTRAINT.report(schema.problems, f"{refusal} ('{at[-2]}')", schema.place(*at))
+    return value
 
 
 def _enum(schema: SchemaFile, at: Keys, value: Any) -> tuple[str, ...]:

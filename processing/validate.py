@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_xml.contract import Constraints, Contract, Field
+from pipeline_xml.expressions.patterns import portable_pattern
 from pipeline_xml.types import DataType
 from processing.arrow_types import arrow_type
 from processing.validate_cell import describe
@@ -77,7 +78,7 @@ def _constraints(text: pa.StringArray, typed: pa.Array, field: Field, found: Fou
         message = f"must be one of {', '.join(valid)}"
         found.add(_entry(field, "enum", message), _others(text, rules.enum))
     if rules.pattern is not None:
-        kept = pc.match_substring_regex(text, rules.pattern)
+        kept = pc.match_substring_regex(text, portable_pattern(rules.pattern))
         found.add(_entry(field, "pattern", f"must match {rules.pattern}"), _false(kept))
     if rules.min_length is not None or rules.max_length is not None:
         _lengths(text, field, found)

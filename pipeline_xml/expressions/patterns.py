@@ -31,10 +31,13 @@ def portable_pattern(pattern: str) -> str:
     """The same pattern as every engine reads it alike; raises `Refused` (LK216) where there is none."""
     if len(pattern) > LONGEST:
         raise Refused(REFUSED_PATTERN, f"regular expression: longer than {LONGEST} characters")
+    if any("\ud800" <= char <= "\udfff" for char in pattern):
+        raise Refused(REFUSED_PATTERN, "regular expression: half a surrogate pair is no character")
     out: list[str] = []
     open_groups: list[int] = []
     sizes = [0]  # states of each open group: counts multiply, (a{500}){500} would be built as 250,000 of them
-    atom = 0
+    nested = [1]  # the greatest product of counts within counts in each: RE2, which reads those of contracts, limits it
+    atom, deep = 0, 1  # of the last atom
     may_repeat = False  # whether a quantifier may stand here
     i = 0
     while i < len(pattern):
@@ -51,6 +54,7 @@ def portable_pattern(pattern: str) -> str:
         elif char == "(":
             open_groups.append(i)
             sizes.append(0)
+            nested.append(1)
             if len(open_groups) > 20:
                 raise _refuse(pattern, i, "groups more than 20 deep")
             i += 1
@@ -72,8 +76,9 @@ def portable_pattern(pattern: str) -> str:
             if not open_groups:
                 raise _refuse(pattern, i, "a ) without (")
             open_groups.pop()
-            atom = sizes.pop()
+            atom, deep = sizes.pop(), nested.pop()
             sizes[-1] += atom
+            nested[-1] = max(nested[-1], deep)
             out.append(")")
             may_repeat, i = True, i + 1
             continue
@@ -83,9 +88,10 @@ def portable_pattern(pattern: str) -> str:
             text, i, times = _quantifier(pattern, i)
             out.append(text)
             sizes[-1] += atom * (times - 1)
-            if sizes[-1] > STATES:
+            nested[-1] = max(nested[-1], deep * times)
+            if sizes[-1] > STATES or nested[-1] > REPEATS:
                 raise _refuse(pattern, start, "counts multiply to a pattern that is too large")
-            may_repeat, atom = False, 0
+            may_repeat, atom, deep = False, 0, 1
             continue
         elif char in "]}":
             out.append("\\" + char)
@@ -93,7 +99,7 @@ def portable_pattern(pattern: str) -> str:
         else:
             out.append({"$": "\\z", ".": "[^\\n]"}.get(char, char))
             may_repeat, i = char not in "^$|", i + 1
-        atom = 1
+        atom, deep = 1, 1
         sizes[-1] += 0 if char == "(" else 1
     if open_groups:
         raise _refuse(pattern, open_groups[-1], "a ( without )")

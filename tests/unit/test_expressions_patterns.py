@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_xml.expressions.codes import Refused
@@ -38,7 +40,8 @@ def test_rewritten(pattern: str, portable: str) -> None:
         r"(?=a)", r"(?!a)", r"(?<=a)", r"(?<!a)", r"(?>a)", r"(?i)a", r"(?s:a)", r"(a)\1", r"\k<x>", r"\bx", r"\B",
         r"a++", r"a*+", r"a{2}+", r"\Qa\E", r"a\Z", r"\h", r"\R", r"\X", r"\pL", r"\p{L}", r"[[:alpha:]]", r"[a[b]]",
         r"[a&&b]", r"[a--b]", r"[\D]", r"[z-a]", r"[\d-a", r"[a", r"(a", r"a)", r"*a", r"a**", r"a{", r"a{2,1}",
-        r"a{2000}", r"(a{500}){500}", "a\\", r"\x4", r"\x{110000}", r"\x{D800}", r"^*", r"|*", r"\u0041", "a" * 1001,
+        r"a{2000}", r"(a{500}){500}", r"(a{100}){11}", r"((?:a{10})*b){101}", "a\ud800",
+        "a\\", r"\x4", r"\x{110000}", r"\x{D800}", r"^*", r"|*", r"\u0041", "a" * 1001,
         "(" * 30 + "a" + ")" * 30,
     ],
 )  # fmt: skip
@@ -70,6 +73,22 @@ def test_like_matches_its_own_plain_text(text: str) -> None:
     found = like_pattern(plain, "!").replace(r"\z", r"\Z")
     assert re.search(found, text) is not None
     assert re.search(found, text + "x") is None
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="ab01-[]()|*+?{}^$.,\\dwsDxé \n&~", max_size=14), st.text(alphabet="ab01- \né_", max_size=8))
+@example("(?:(?:a{10}){10}){10}", "a" * 1000)
+@example("[^a]{1000}[^b]{1000}[^\\x{10000}]{1000}", "")
+@example("(?P<x>(|a)+)*", "")
+def test_contracts_read_it_alike(pattern: str, text: str) -> None:
+    """Contracts are checked by Arrow's RE2: what passes compiles there, and means what Python reads."""
+    try:
+        portable = portable_pattern(pattern)
+    except Refused:
+        return
+    found = pc.match_substring_regex(pa.array([text]), portable)[0].as_py()
+    python = re.sub(r"\\x\{([0-9A-F]+)\}", lambda m: f"\\U{int(m[1], 16):08X}", portable).replace(r"\z", r"\Z")
+    assert found == (re.search(python, text, re.ASCII) is not None)
 
 
 def test_empty_matches() -> None:

@@ -71,6 +71,10 @@ def test_json_schema_becomes_a_contract(tmp_path: Path) -> None:
     ("change", "code"),
     [
         ({"type": "integer", "pattern": "1"}, "LK405"),
+        ({"type": "string", "pattern": 1}, "LK405"),
+        ({"type": "string", "pattern": "a("}, "LK405"),
+        ({"type": "string", "pattern": "(a{100}){100}"}, "LK405"),
+        ({"type": "string", "format": "date", "x-format": 1}, "LK405"),
         ({"type": "integer", "enum": ["NA"]}, "LK405"),
         ({"type": "integer", "minimum": "1"}, "LK405"),
         ({"type": "integer", "minimum": 2, "maximum": 1}, "LK405"),
