@@ -15,6 +15,7 @@ from datalake_assets.events import evaluations, held_reasons, materializations, 
 from datalake_assets.work import Work
 from pipeline_xml.checked import CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome
+from resources.secrets import SecretMissing
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
@@ -75,6 +76,8 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
             claim=request.claim_for(checked),
             announce=announce,
         )
+    except SecretMissing as missing:
+        raise dg.Failure(f"{checked.key}: {missing}", allow_retries=False) from missing
     finally:
         yield from _said(context, checked, batches)
     if outcome.status == "held":

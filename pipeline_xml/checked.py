@@ -78,7 +78,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What a transformation decided at check time. `config` is its own frozen dataclass, opaque to everybody else."""
+    """What a transformation decided at check time. `config` is its own frozen dataclass, opaque to everybody else.
+
+    `secrets` are the references it will look up: a run makes sure of them before it computes anything.
+    """
 
     step: Step
     kind: str
@@ -86,6 +89,7 @@ class StepPlan:
     output: Dataset
     config: Any
     references: tuple[Reference, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class StepContext(Protocol):

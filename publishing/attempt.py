@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
+from processing.keys import SHORTEST
 from processing.read import RawFile
 from processing.scan_result import Scan
 from publishing.export import export_csv, export_folder
@@ -27,6 +28,7 @@ from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput, stage
 from publishing.targets import Publication, Superseded, files_of, publish_table
 from publishing.upstream import REWRITTEN, table_input
+from resources.secrets import SecretMissing
 
 
 def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
@@ -164,6 +166,7 @@ def _manifest(
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "manifest")
     if lake.journal.exists(name):
         return Manifest.of(lake.journal.read(name))
+    _look_up_secrets(lake, pipeline)
     given = AttemptInput(
         batch_id=batch.id,
         attempt=attempt.number,
@@ -174,6 +177,14 @@ def _manifest(
         table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
     )
     return Manifest.of(lake.journal.write(name, stage(lake, pipeline, given).as_dict()))
+
+
+def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
+    """SecretMissing now, in its own words, and not minutes later inside the error of an engine's worker."""
+    for name in dict.fromkeys(name for step in pipeline.steps for name in step.secrets):
+        found = len(lake.secrets.key(name))
+        if found < SHORTEST:
+            raise SecretMissing(f"secret '{name}' has {found} bytes; a key needs at least {SHORTEST}")
 
 
 def _publish(

@@ -1,6 +1,6 @@
 """Secrets by reference: from the environment, or from files such as a container platform mounts.
 
-    SecretMissing          no secret of that name; says where it was looked for, never a value
+    SecretMissing          no secret of that name, or none that will do; says where it was looked for, never a value
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _REFERENCE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]*\Z")  # no separators: a refer
 
 
 class SecretMissing(Exception):
-    """A secret that is named and not there."""
+    """A secret that is named and not there, or is too short (permanent: trying again does not help)."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipeline_xml.checked import StepContext, StepPlan
 from pipeline_xml.model import Step
 from pipeline_xml.types import STRING
 from processing import frame as names
-from processing.keys import encrypt_text, hmac_sha256, padded_half
+from processing.keys import SHORTEST, encrypt_text, hmac_sha256, padded_half
 from processing.step import KeyResolver, Runtime
 from processing.transformations.attributes import INCOMPLETE, NO_SECRET, NOT_YET, WRONG_TYPE, WRONG_VALUE, Attributes
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 STRATEGIES = ("hash", "encrypt", "redact", "tokenize")
 REDACTED = "***"
 _KEPT_KINDS = ("string", "int", "bigint")  # whose text is the same on every engine without asking Python
-_SHORTEST_SECRET = 16
 _INNER, _OUTER = "_mask_inner", "_mask_outer"
 
 
@@ -86,7 +85,8 @@ class Mask:
             config = replace(config, secret_ref=secret_ref, key_id=key_id)
         masked = set(config.columns)
         after = (replace(c, type=STRING, classification=None) if c.name in masked else c for c in source.columns)
-        return read.plan(source, after, config)
+        plan = read.plan(source, after, config)
+        return replace(plan, secrets=(config.secret_ref,)) if plan and config.secret_ref else plan
 
     def _keep_last(self, read: Attributes) -> int:
         written = read.text("keepLast") or "0"
@@ -162,8 +162,8 @@ def key_half(secret_ref: str, byte: int, keys: KeyResolver) -> Callable[[pa.Arra
 
 def _secret(secret_ref: str, keys: KeyResolver) -> bytes:
     secret = keys.key(secret_ref)
-    if len(secret) < _SHORTEST_SECRET:
-        raise ValueError(f"secret '{secret_ref}' has {len(secret)} bytes; a mask key needs {_SHORTEST_SECRET}")
+    if len(secret) < SHORTEST:
+        raise ValueError(f"secret '{secret_ref}' has {len(secret)} bytes; a mask key needs {SHORTEST}")
     return secret
 
 

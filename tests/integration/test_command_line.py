@@ -106,7 +106,13 @@ def test_a_failed_run_ends_with_one_and_is_taken_up_again(lake: Lake) -> None:
     del lake.environment["BANK_MASK_KEY"]
     document = lake.json(1, "run", "bank/payments", "--json")
     assert document["status"] == "failed"
-    assert "BANK_MASK_KEY" in document["error"]
+    said = "SecretMissing: secret 'BANK_MASK_KEY' is missing; looked at the environment variable BANK_MASK_KEY and "
+    assert document["error"].startswith(said)
+    assert "\n" not in document["error"]
+    assert not list((lake.data / "staged").rglob("*")), "looked up before anything is computed"
+    lake.environment["BANK_MASK_KEY"] = "too short"
+    document = lake.json(1, "run", "bank/payments", "--json")
+    assert document["error"] == "SecretMissing: secret 'BANK_MASK_KEY' has 9 bytes; a key needs at least 16"
     lake.environment["BANK_MASK_KEY"] = "a key for tests only, nothing else"
     document = lake.json(0, "run", "bank/payments", "--json")
     assert document["pipelines"][0]["batches"][0]["counts"]["accepted"] == 3
