@@ -3,6 +3,8 @@
 `<code>-<name>.xml` replaces the base's document of the same root element; `<code>-<name>/` holds the files that differ,
 or a whole config root in `standalone/`. `@prod` at the end of a name checks for that environment. The expected text is
 `<code>-<name>.txt` beside it: every problem, as `lake check` prints it.
+
+Cases of the language are checked with plain steps, those of steps (REAL_STEPS) with the real ones.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from pathlib import Path
 
 from pipeline_xml.load import check_path
 from pipeline_xml.render import render_text
+from processing.transformations import registry
 from tests.plain_steps import STEPS
 
 FOLDER = Path(__file__).parent / "cases" / "invalid"
 BASE = FOLDER / "base"
+REAL_STEPS = ("LK204-step_columns", "LK30")
 _SHOP = "applications/shop"
 _PLACES = {
     "pipeline": f"{_SHOP}/staging/pipelines/orders.xml",
@@ -56,4 +60,5 @@ def rendered(case: Path, root: Path) -> str:
     """What `lake check` says of the case."""
     environment = case.stem.partition("@")[2] or "dev"
     place = lay_out(case, root)
-    return render_text(check_path(place, STEPS, environment), place, "config/")
+    steps = registry() if case.name.startswith(REAL_STEPS) else STEPS
+    return render_text(check_path(place, steps, environment), place, "config/")

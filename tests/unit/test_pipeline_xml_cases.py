@@ -18,13 +18,15 @@ import json, sys
 import pipeline_xml.load
 from pipeline_xml.rulebook import BOOK
 heavy = [m for m in sys.modules if m.split(".")[0] in ("pyspark", "pandas", "pyarrow", "dagster", "deltalake")]
+from processing.transformations import registry
+registry()
 print(json.dumps({"codes": sorted(BOOK), "heavy": heavy}))
 """
 
 
 @pytest.fixture(scope="module")
 def fresh() -> dict[str, list[str]]:
-    """What a process knows that imported the language and nothing else."""
+    """What a process knows that imported the language, and its codes together with those of the steps."""
     done = subprocess.run([sys.executable, "-c", _BOOK], capture_output=True, text=True, check=True)
     found: dict[str, list[str]] = json.loads(done.stdout)
     return found
