@@ -165,4 +165,4 @@ def local_zone(applications: tuple[Application, ...], report: Report) -> None:
     for application in applications:
         for zone in application.zones:
             if zone.type == "local" and ("://" in zone.uri or ".." in zone.uri.split("/")):
-                report(f"'{zone.uri}' is no folder", zone.place("uri"), hint='as uri="landing/hmda"')
+                report(f"'{zone.uri}' is no folder", zone.place("uri"), hint='as uri="landing/orders"')
