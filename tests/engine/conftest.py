@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from resources.engine import Engine, open_engine
+from tests.delta_jars import CannotFetch, delta_jars_folder
 
 
 @pytest.fixture(scope="session", params=["sail", pytest.param("spark", marks=pytest.mark.spark)])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """`.name` is sail or spark, `.session` a Spark Connect session. DATALAKE_SPARK_REMOTE spares the start of Spark."""
+    """`.name` is sail or spark, `.session` a Spark Connect session. DATALAKE_SPARK_REMOTE spares the start of Spark.
+
+    Spark has the Delta jars, so that it reads tables as tables. Where they cannot be had, only those tests fail that
+    ask for them.
+    """
     name: str = request.param
-    with open_engine(name, os.environ.get("DATALAKE_SPARK_REMOTE") if name == "spark" else None) as opened:
+    remote = os.environ.get("DATALAKE_SPARK_REMOTE") if name == "spark" else None
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            if name == "spark" and remote is None:
+                with suppress(CannotFetch):
+                    patch.setenv("DATALAKE_DELTA_JARS", str(delta_jars_folder()))
+            opened = stack.enter_context(open_engine(name, remote))
         yield opened
