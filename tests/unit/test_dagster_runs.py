@@ -14,6 +14,7 @@ from datalake_assets.build import build
 from datalake_assets.previews import quiet_inside_dagster
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts
+from resources.secrets import SecretMissing
 from resources.settings import Settings
 from tests import small_catalog as small
 
@@ -246,6 +247,18 @@ def test_retry_tries_a_failure_again_and_never_a_held_run(instance: dg.DagsterIn
     held_work = small.ScriptedWork({"orders": held})
     assert not run(held_work, instance, "shop__nightly", chained("retry", max_retries=2)).success
     assert held_work.ran == ["orders"]
+
+
+def test_a_missing_secret_is_told_and_never_tried_again(instance: dg.DagsterInstance) -> None:
+    def without(checked: CheckedPipeline) -> list[BatchOutcome]:
+        raise SecretMissing("secret 'KEY' is missing; looked at the environment variable KEY")
+
+    work = small.ScriptedWork({"orders": without})
+    result = run(work, instance, "shop__nightly", chained("retry", max_retries=2))
+    assert not result.success
+    assert work.ran == ["orders"]
+    (failure,) = [event.step_failure_data.user_failure_data for event in result.get_step_failure_events()]
+    assert failure.description == "shop/orders: secret 'KEY' is missing; looked at the environment variable KEY"
 
 
 def test_retry_also_tries_again_after_an_error_nobody_foresaw(instance: dg.DagsterInstance) -> None:
