@@ -258,6 +258,7 @@ def test_a_missing_secret_is_told_and_never_tried_again(instance: dg.DagsterInst
     assert not result.success
     assert work.ran == ["orders"]
     (failure,) = [event.step_failure_data.user_failure_data for event in result.get_step_failure_events()]
+    assert failure is not None
     assert failure.description == "shop/orders: secret 'KEY' is missing; looked at the environment variable KEY"
 
 
