@@ -16,6 +16,7 @@ from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
 from processing.keys import SHORTEST
 from processing.read import RawFile
 from processing.scan_result import Scan
+from publishing import failpoints
 from publishing.export import export_csv, export_folder
 from publishing.journal import attempt_entry
 from publishing.lake import Lake
@@ -82,6 +83,7 @@ def _open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: s
             )
             session.add(found)
         batch.attempt = stored.attempt
+    failpoints.reached("attempt.opened")
     pinned = {
         "definition_hash": found.definition_hash,
         "rule_hash": found.rule_hash,
@@ -176,7 +178,9 @@ def _manifest(
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
     )
-    return Manifest.of(lake.journal.write(name, stage(lake, pipeline, given).as_dict()))
+    manifest = Manifest.of(lake.journal.write(name, stage(lake, pipeline, given).as_dict()))
+    failpoints.reached("manifest.written")
+    return manifest
 
 
 def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
@@ -285,6 +289,7 @@ def _end(
     """Journal first, then the ledger: the ledger can be made again from the journal."""
     document = outcome.as_dict()
     lake.journal.write(attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome"), document)
+    failpoints.reached("outcome.journaled")
     status = "superseded" if outcome.status == "nothing_to_do" else outcome.status
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
@@ -302,6 +307,7 @@ def _end(
             landed.facts = item.facts
         if status == "published" and any(_overwrites(target) for target in pipeline.targets):
             _replace_older(session, stored)
+    failpoints.reached("ledger.ended")
     return outcome
 
 

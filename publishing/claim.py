@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline_xml.checked import CheckedApplication, CheckedPipeline
 from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import CsvSource, LandingZone
+from publishing import failpoints
 from publishing.ledger import Claim, Ledger, Look, now
 from resources.settings import Settings
 
@@ -158,6 +159,7 @@ def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting
                 session.add_all(looks)
         except IntegrityError:  # somebody claimed one of them meanwhile: look again
             continue
+        failpoints.reached("claim.persisted")
         return made
     return None
 

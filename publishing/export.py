@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from pipeline_xml.checked import CheckedTarget
 from pipeline_xml.model import CsvTarget
+from publishing import failpoints
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from publishing.targets import Publication, Superseded
@@ -41,7 +42,8 @@ def export_csv(
     known = read_manifest(folder)
     ours = {"batch": given.batch.id, "attempt": given.manifest.attempt}
     parts: list[dict[str, Any]] = known["parts"] if known else []
-    if any({k: p[k] for k in ours} == ours for p in parts):
+    if known and any({k: p[k] for k in ours} == ours for p in parts):
+        _remove(folder, known["replaced"])
         return None
     others = [p for p in parts if p["batch"] != given.batch.id]
     if others and chosen.mode == "ignore":
@@ -55,11 +57,19 @@ def export_csv(
     rows = _write(folder, name, target, given.staged, files)
     part = {**ours, "arrival": given.batch.arrival, "file": name, "rows": rows, "run": given.run_id}
     kept = others if chosen.mode == "append" else []
-    _replace(folder, {"business_date": given.batch.business_date.isoformat(), "parts": [*kept, part]})
-    for gone in parts:
-        if gone not in kept and gone["file"] != name:
-            (folder / gone["file"]).unlink(missing_ok=True)
+    failpoints.reached("export.written")
+    # What goes is named in the manifest that replaces it: a retry after a crash removes it then.
+    replaced = [gone["file"] for gone in parts if gone not in kept and gone["file"] != name]
+    day = given.batch.business_date.isoformat()
+    _replace(folder, {"business_date": day, "parts": [*kept, part], "replaced": replaced})
+    failpoints.reached("export.published")
+    _remove(folder, replaced)
     return rows
+
+
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

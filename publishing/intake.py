@@ -16,11 +16,12 @@ from sqlalchemy.orm import Session
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from processing.scan_result import business_date
+from publishing import failpoints
 from publishing.claim import Sighting
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch, Claim, Delivery, LandedFile, Look, now
-from publishing.raw import ChangedWhileRead, RawCopy, copy_to_raw
+from publishing.raw import ChangedWhileRead, RawCopy, copy_to_raw, scan_raw
 
 MAX_FILES = 1000
 MAX_BYTES = 10 * 1024**3
@@ -53,14 +54,13 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settle
     """
     source = pipeline.driving.source
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
-    contract = pipeline.driving.contract
     with lake.ledger.read() as session:
         claim = session.get_one(Claim, claim_id)
         looks = session.scalars(select(Look).where(Look.claim_id == claim_id).order_by(Look.name)).all()
     arrived, gone, unreadable = [], [], []
     for look in looks:
         try:
-            copied = copy_to_raw(Path(look.uri), look.version, lake.raw_root(pipeline.key), source, contract)
+            copied = _copy_once(lake, pipeline, look)
         except (ChangedWhileRead, FileNotFoundError):
             gone.append(look)
             continue
@@ -75,10 +75,26 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settle
             session.execute(delete(Look).where(Look.id.in_([g.id for g in gone])))
             _persist(session, pipeline, arrived)
             fresh_claim.settled = True
+    failpoints.reached("intake.persisted")
     journal_open_batches(lake, pipeline.key)
     with lake.ledger.read() as session:
         copies = select(LandedFile).where(LandedFile.claim_id == claim_id, LandedFile.status == "duplicate")
         return Settled(tuple(unreadable), tuple(session.scalars(copies.order_by(LandedFile.arrival))))
+
+
+def _copy_once(lake: Lake, pipeline: CheckedPipeline, look: Look) -> RawCopy:
+    """Copies the file, or takes up the copy that a run before a crash made: the sender may have removed his by now."""
+    source, contract = pipeline.driving.source, pipeline.driving.contract
+    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    root = lake.raw_root(pipeline.key)
+    if look.content_id is not None:
+        path = root / look.content_id
+        return RawCopy(look.content_id, path, path.stat().st_size, scan_raw(path, source, contract))
+    copied = copy_to_raw(Path(look.uri), look.version, root, source, contract)
+    failpoints.reached("raw.copied")
+    with lake.ledger.write() as session:
+        session.get_one(Look, look.id).content_id = copied.content_id
+    return copied
 
 
 def _identify(
@@ -203,6 +219,7 @@ def journal_open_batches(lake: Lake, pipeline: str) -> None:
             if lake.journal.exists(name):
                 continue
             lake.journal.write(name, batch_document(batch, list(files)))
+            failpoints.reached("journal.batch")
 
 
 def batch_document(batch: Batch, files: Sequence[LandedFile]) -> dict[str, Any]:

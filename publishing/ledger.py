@@ -44,7 +44,10 @@ class Claim(Base):
 
 
 class Look(Base):
-    """A file as it stood in its zone. A look is in one claim; the same look is never claimed twice."""
+    """A file as it stood in its zone. A look is in one claim; the same look is never claimed twice.
+
+    `content_id` once it is copied: from then on the raw file is read, whatever becomes of the one in the zone.
+    """
 
     __tablename__ = "look"
     __table_args__ = (UniqueConstraint("pipeline", "zone", "name", "size", "version", "occurrence"),)
@@ -57,6 +60,7 @@ class Look(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     version: Mapped[str] = mapped_column(String(200))
     occurrence: Mapped[int] = mapped_column(default=0)
+    content_id: Mapped[str | None] = mapped_column(String(64))
 
 
 class LandedFile(Base):

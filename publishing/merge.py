@@ -18,6 +18,7 @@ from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from processing.compute import target_columns
 from processing.read_table import read_table_columns
+from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import staged_files
@@ -76,6 +77,7 @@ def publish_merge(
         winners, superseded = _contest(lake, target, snapshot, files, given)
         written = sum(item.records for item in winners)
         metadata = {**given.metadata(pipeline), SUPERSEDED: json.dumps(superseded), WRITTEN: str(written)}
+        failpoints.reached("merge.contested")
         if not written:
             committed_version = snapshot.commit([], [], transactions, metadata)
         else:
@@ -85,6 +87,7 @@ def publish_merge(
                 transactions,
                 metadata,
             )
+        failpoints.reached("merge.committed")
         result = MergeResult(committed_version, written, superseded)
         return committed_version
 

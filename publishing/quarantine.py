@@ -20,6 +20,7 @@ from processing.keys import seal
 from processing.raw_text import raw_records
 from processing.read import RawFile
 from processing.scan_head import cells
+from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import Manifest
@@ -74,7 +75,10 @@ def commit_quarantine(
         rows = _rows(lake, pipeline, manifest, raw, opened_at, run_id)
         adds = [_write(table.root, manifest, rows)] if records else []
         adds += _earlier(snapshot, replaced, manifest, adds)
-        return snapshot.commit(adds, replaced, {name: version}, {"datalake.batch": manifest.batch})
+        failpoints.reached("quarantine.written")
+        landed = snapshot.commit(adds, replaced, {name: version}, {"datalake.batch": manifest.batch})
+        failpoints.reached("quarantine.committed")
+        return landed
 
     until_committed(table, commit)
     return table.root, records

@@ -19,6 +19,7 @@ from processing.read import RawFile, read_records
 from processing.read_table import read_lake_rows
 from processing.step import Runtime
 from processing.transformations import registry
+from publishing import failpoints
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import Counts, StepLine
@@ -75,6 +76,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         for status in f.STATUSES
         if (root / "records" / f"{f.STATUS}={status}").is_dir()
     }
+    failpoints.reached("stage.records")
     counted, rules, rejecting = count_records(root, records, by_file=given.table is None)
     lines = _reconcile(pipeline, given, counted)
     targets, steps = _later_targets(lake, pipeline, given, root, runners, runtime, direct, lines)
@@ -94,6 +96,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     checks, held = judge(pipeline, manifest, root)
     for path in root.rglob("*.parquet"):
         _fsync(path)
+    failpoints.reached("stage.finished")
     return replace(manifest, checks=checks, held=held)
 
 

@@ -17,6 +17,7 @@ from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from processing.compute import target_columns
+from publishing import failpoints
 from publishing.commit import committed, next_odd, until_committed
 from publishing.ledger import Batch
 from publishing.manifest import Manifest
@@ -112,7 +113,10 @@ def publish_table(
         else:
             removed, kept = [], []
         adds = [*link_in(table.root, given, files), *kept]
-        return snapshot.commit(adds, removed, transactions, given.metadata(pipeline))
+        failpoints.reached("target.linked")
+        landed = snapshot.commit(adds, removed, transactions, given.metadata(pipeline))
+        failpoints.reached("target.committed")
+        return landed
 
     return until_committed(table, commit)
 

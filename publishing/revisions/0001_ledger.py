@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("version", sa.String(200), nullable=False),
         sa.Column("occurrence", sa.Integer, nullable=False),
+        sa.Column("content_id", sa.String(64)),
         sa.UniqueConstraint("pipeline", "zone", "name", "size", "version", "occurrence"),
     )
     op.create_table(

@@ -1,0 +1,53 @@
+"""Named places between two effects of a batch, where a test can end the process as a crash would.
+
+Nothing outside the process can switch one on: `arm` is called by the fault harness in a child of its own. A test holds
+that every point of the registry is passed in exactly one place, and that no place passes an unknown one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+POINTS: Mapping[str, str] = {
+    "claim.persisted": "looks and claim are in the ledger, nothing is read",
+    "raw.copied": "one file stands in raw, the ledger knows nothing of it",
+    "intake.persisted": "batches, files and delivery keys are in the ledger, not in the journal",
+    "journal.batch": "one batch's membership is in the journal",
+    "attempt.opened": "the attempt is pinned in the ledger, not in the journal",
+    "stage.records": "records are staged and split by status, not counted",
+    "stage.finished": "everything is staged and judged, there is no manifest",
+    "manifest.written": "the manifest is in the journal, nothing is published",
+    "quarantine.written": "the rejects' file stands in the quarantine table's folder, uncommitted",
+    "quarantine.committed": "the rejects are committed, no target is",
+    "target.linked": "the rows' files stand in the target's folder, uncommitted",
+    "target.committed": "an append or overwrite target is committed",
+    "merge.contested": "winners and losers of a merge are staged, nothing is committed",
+    "merge.committed": "a merge target is committed",
+    "export.written": "the export's file stands in its folder, unnamed by its manifest",
+    "export.published": "the export's manifest names the new file, the old one still stands",
+    "outcome.journaled": "the outcome is in the journal, the ledger still calls the batch open",
+    "ledger.ended": "the ledger knows the end, the staged files still stand",
+}
+
+_armed: tuple[str, int] | None = None
+
+
+def arm(name: str, passing: int = 1) -> None:
+    """Ends this process with SIGKILL when the point is passed for the `passing`-th time. Tests only."""
+    global _armed
+    if name not in POINTS:
+        raise KeyError(f"no failpoint '{name}'; there are: {', '.join(POINTS)}")
+    _armed = (name, passing)
+
+
+def reached(name: str) -> None:
+    """Marks a place; does nothing unless it is armed."""
+    global _armed
+    if _armed is None or _armed[0] != name:
+        return
+    if _armed[1] > 1:
+        _armed = (name, _armed[1] - 1)
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
