@@ -40,6 +40,10 @@ unit: $(STAMP) ## Run the unit tests only
 lint: $(STAMP) ## Check style and types (the suite does the same)
 	@$(PY) -m pytest tests/unit/test_lint.py
 
+.PHONY: faults
+faults: $(STAMP) ## Kill runs at every named place and at random, and compare with a run that nobody killed (about 5 minutes)
+	@$(PY) -m tests.faults.run
+
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory against scripts written by hand (some minutes)
 	@$(PY) -m benchmarks.run
