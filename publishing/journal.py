@@ -12,6 +12,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from publishing.durable import fsync
+
 
 class Journal:
     """`root` is `<lake>/journal`; names are relative to it."""
@@ -34,7 +36,7 @@ class Journal:
             return self.read(name)
         finally:
             aside.unlink()
-        _fsync_folder(path.parent)
+        fsync(path.parent)
         return self.read(name)
 
     def read(self, name: str) -> dict[str, Any]:
@@ -52,11 +54,3 @@ def batch_entry(pipeline: str, batch_id: str) -> str:
 def attempt_entry(pipeline: str, batch_id: str, attempt: int, what: str) -> str:
     """what: opened, manifest, outcome."""
     return f"{pipeline}/{batch_id}/attempt-{attempt:04d}.{what}.json"
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

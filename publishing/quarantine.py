@@ -22,6 +22,7 @@ from processing.read import RawFile
 from processing.scan_head import cells
 from publishing import failpoints
 from publishing.commit import committed, until_committed
+from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.manifest import Manifest
 from resources.lake_table import DataFile, Snapshot, describe_parquet
@@ -91,6 +92,7 @@ def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
     with pq.ParquetWriter(root / path, schema(), compression="zstd") as writer:
         for table in tables:
             writer.write_table(table)
+    fsync(root / path)
     return describe_parquet(root, path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from processing.read_table import read_lake_rows
 from processing.step import Runtime
 from processing.transformations import registry
 from publishing import failpoints
+from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import Counts, StepLine
@@ -95,7 +95,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     shutil.rmtree(checkpoints, ignore_errors=True)
     checks, held = judge(pipeline, manifest, root)
     for path in root.rglob("*.parquet"):
-        _fsync(path)
+        fsync(path)
     failpoints.reached("stage.finished")
     return replace(manifest, checks=checks, held=held)
 
@@ -239,11 +239,3 @@ def _later_targets(
             steps.append(StepLine(plan.kind, before, after, f"{plan.kind} changes what a row is"))
             before = after
     return targets, steps
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
