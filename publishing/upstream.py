@@ -72,14 +72,32 @@ def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInp
         raise ValueError(f"{pipeline.key}: batch {batch.id} has no upstream table")
     window = Window.of(batch.window)
     snapshot = lake.table(upstream).snapshot(window.version)
-    files = snapshot.files()
+    files = snapshot.files() if window.read != "changes" else _window_files(lake.table(upstream), snapshot, window)
     day = None if window.read == "full" else batch.business_date
-    if window.read == "changes":
-        files = [item for item in files if item.path in window.files]
     if day is not None:
         files = [item for item in files if item.may_hold(BUSINESS_DATE, day.isoformat())]
     wanted = None if day is None else ds.field(BUSINESS_DATE) == day
     return TableInput(window.table, snapshot, tuple(files), day, snapshot.dataset(files).count_rows(filter=wanted))
+
+
+class UpstreamFileGone(Exception):
+    """A file that a batch is to read is not in the upstream table's folder any more (permanent)."""
+
+
+def _window_files(table: LakeTable, snapshot: Snapshot, window: Window) -> list[DataFile]:
+    """The pinned files: from the snapshot, or, where a compaction took them out of it, from the commits they came in.
+
+    They stay in the folder until the table is vacuumed.
+    """
+    found = {item.path: item for item in snapshot.files() if item.path in window.files}
+    if len(found) < len(window.files):
+        for version in range((window.since or 0) + 1, window.version + 1):
+            if _log_holds(table, version):
+                found |= {k: v for k, v in _data_changes(table, version)[0].items() if k in window.files}
+    missing = [path for path in window.files if path not in found or not (table.root / path).exists()]
+    if missing:
+        raise UpstreamFileGone(f"{window.table}: {len(missing)} files of versions up to {window.version} are gone")
+    return [found[path] for path in window.files]
 
 
 def persist_table_batches(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
@@ -150,21 +168,24 @@ def _persist_changes(
         return
     added: dict[str, DataFile] = {}
     rewritten: set[str] = set()
-    live = {f.path: f for f in snapshot.files()}
-    for version in range(since + 1, snapshot.version + 1):
+    for version in range(since + 1, snapshot.version + 1) if since >= 0 else ():
         if not _log_holds(table, version):
-            if since == -1 and version < snapshot.version:
-                continue  # the first read starts from what the snapshot holds
             rewritten.add(f"the log of version {version} is gone")
             continue
         came, went = _data_changes(table, version)
-        if went and not (_replaceable(pipeline) and _comes_back(table, came, went)):
+        if went and not (_replaceable(pipeline) and _comes_back(table, list(came), went)):
             rewritten.add(f"version {version} takes rows away")
-        for path in came:
-            if path in live:
-                added[path] = live[path]
-    if since == -1:
-        added, rewritten = live, set()
+        elif went:
+            # What is not read yet and came back in this commit is read as it came back.
+            for path in list(added):
+                if path in went or _comes_back(table, list(came), [path]):
+                    del added[path]
+        added |= came
+    if gone := [path for path in added if not (table.root / path).exists()]:
+        rewritten.add(f"{len(gone)} files were removed before they were read")
+        added = {path: item for path, item in added.items() if path not in gone}
+    if since == -1:  # the first read starts from what the snapshot holds
+        added, rewritten = {f.path: f for f in snapshot.files()}, set()
     if not added and not rewritten:
         return
     by_day: dict[date, list[str]] = {}
@@ -204,18 +225,28 @@ def _comes_back(table: LakeTable, came: Sequence[str], went: Sequence[str]) -> b
     return not pc.any(missing, min_count=0).as_py()
 
 
-def _data_changes(table: LakeTable, version: int) -> tuple[list[str], list[str]]:
-    """(paths that came, paths that went) in a commit, as far as it changes data."""
-    came: list[str] = []
+def _data_changes(table: LakeTable, version: int) -> tuple[dict[str, DataFile], list[str]]:
+    """(files that came by path, paths that went) in a commit, as far as it changes data."""
+    came: dict[str, DataFile] = {}
     went: list[str] = []
     log = table.root / "_delta_log" / f"{version:020d}.json"
     for line in log.read_text(encoding="utf-8").splitlines():
         action = json.loads(line)
-        for kind, paths in (("add", came), ("remove", went)):
-            entry = action.get(kind)
-            if entry and entry.get("dataChange", True):
-                paths.append(unquote(entry["path"]))
+        add, remove = action.get("add"), action.get("remove")
+        if add and add.get("dataChange", True):
+            item = _added(table, add)
+            came[item.path] = item
+        if remove and remove.get("dataChange", True):
+            went.append(unquote(remove["path"]))
     return came, went
+
+
+def _added(table: LakeTable, add: dict[str, Any]) -> DataFile:
+    """A file as the commit that brought it says; a compaction may have put its rows elsewhere since."""
+    stats = json.loads(add.get("stats") or "{}")
+    partition = {k: v or None for k, v in add.get("partitionValues", {}).items()}
+    low, high = stats.get("minValues", {}), stats.get("maxValues", {})
+    return DataFile(unquote(add["path"]), add["size"], stats.get("numRecords", 0), partition, low, high)
 
 
 def _last(lake: Lake, pipeline: str, day: date | None) -> Batch | None:
