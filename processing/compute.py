@@ -9,9 +9,8 @@ from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget, StepPlan
-from pipeline_xml.model import HiveTarget
 from processing import frame as f
-from processing.rejects import Reason, reject
+from processing.rejects import Reason, alive, reject
 from processing.rules import apply_row_rules
 from processing.step import Runner, Runtime
 
@@ -41,7 +40,6 @@ def record_frame(
     from pyspark.sql import functions as F
 
     rows = apply_row_rules(rows, pipeline.row_rules, runtime.bindings())
-    rows = _reject_null_keys(pipeline, rows)
     frames = {pipeline.driving.source.id: rows}
     last = pipeline.driving.source.id
     for plan in record_steps(pipeline):
@@ -50,6 +48,7 @@ def record_frame(
             frames |= {name: materialise(frames[name]) for name in plan.inputs}
         last = plan.output.name
         frames[last] = runner.apply(plan, frames, runtime)
+    frames[last] = _reject_null_keys(pipeline, frames[last])
     status = F.coalesce(F.col(f.STATUS), F.lit(f.ACCEPTED))
     if pipeline.pipeline.error_policy.on_record_error == "skip":
         status = F.when(status == f.QUARANTINED, F.lit(f.SKIPPED)).otherwise(status)
@@ -57,15 +56,17 @@ def record_frame(
 
 
 def _reject_null_keys(pipeline: CheckedPipeline, rows: DataFrame) -> DataFrame:
-    """A record without its merge key could never be found again: it is quarantined, with the reason."""
+    """A record without its merge key could never be found again: it is quarantined, with the reason.
+
+    After the last step, because the steps decide what stands in the key.
+    """
     from pyspark.sql import functions as F
 
-    have = set(rows.columns)
     for target in pipeline.targets:
-        keys = [k for k in target.keys if k in have]
-        if not (isinstance(target.target, HiveTarget) and target.target.mode == "merge" and keys):
+        keys = target.keys
+        if target.target.mode != "merge" or not target.dataset.per_record:
             continue
-        missing = reduce(or_, (F.col(key).isNull() for key in keys))
+        missing = alive() & reduce(or_, (F.col(key).isNull() for key in keys))
         message = "a key column of the merge target is empty"
         rows = reject(rows, [Reason(missing, "merge.keys", ",".join(keys), "required", message)])
     return rows
@@ -84,17 +85,23 @@ def stamp(rows: DataFrame, batch_id: str, opened_at: datetime) -> DataFrame:
 
 def later_frames(
     pipeline: CheckedPipeline, accepted: DataFrame, runners: Mapping[str, Runner], runtime: Runtime
-) -> dict[str, DataFrame]:
-    """The datasets after the accounting boundary, by name, computed from the accepted records."""
+) -> list[DataFrame]:
+    """The output of each step after the accounting boundary, computed from the accepted records.
+
+    What such a step sets aside is no record any more: it leaves the frame, and the chain of the steps counts it.
+    """
     from pyspark.sql import functions as F
 
     alive = accepted.withColumn(f.STATUS, F.lit(None).cast("string"))
     alive = alive.withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
     frames: dict[str, Any] = {pipeline.driving.source.id: alive}
     frames |= {plan.output.name: alive for plan in record_steps(pipeline)}
+    outputs = []
     for plan in later_steps(pipeline):
-        frames[plan.output.name] = runners[plan.kind].apply(plan, frames, runtime)
-    return {plan.output.name: frames[plan.output.name] for plan in later_steps(pipeline)}
+        rows = runners[plan.kind].apply(plan, frames, runtime)
+        frames[plan.output.name] = rows.where(F.col(f.STATUS).isNull())
+        outputs.append(frames[plan.output.name])
+    return outputs
 
 
 def target_columns(target: CheckedTarget) -> tuple[str, ...]:

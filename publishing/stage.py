@@ -10,7 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import CsvSource, HiveTarget
 from processing import frame as f
 from processing.compute import later_frames, later_steps, record_frame, stamp, target_columns
@@ -25,7 +25,7 @@ from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import Counts, StepLine
 from publishing.upstream import TableInput
 from publishing.verdict import judge
-from resources.lake_table import DataFile
+from resources.lake_table import NULL_PARTITION, DataFile
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -70,7 +70,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
     out = stamp(rows, given.batch_id, given.opened_at).select(*columns, f.STATUS)
-    out.write.partitionBy(f.STATUS, *partition_by).parquet(str(root / "records"))
+    _named(out, partition_by).write.partitionBy(f.STATUS, *partition_by).parquet(str(root / "records"))
     records = {
         status: staged_files(root, root / "records" / f"{f.STATUS}={status}")
         for status in f.STATUSES
@@ -114,6 +114,15 @@ def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFra
     if table.business_date is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(table.business_date.isoformat()).cast("date"))
     return rows
+
+
+def _named(rows: DataFrame, partition_by: Sequence[str]) -> DataFrame:
+    """The partition columns as the texts of their folders: Sail puts the null of a number under 0, of a boolean under
+    false."""
+    from pyspark.sql import functions as F
+
+    texts = {c: F.coalesce(F.col(c).cast("string"), F.lit(NULL_PARTITION)) for c in partition_by}
+    return rows.withColumns(texts) if texts else rows
 
 
 def _direct_target(pipeline: CheckedPipeline) -> int | None:
@@ -210,13 +219,14 @@ def _later_targets(
 
     session = lake.engine.session
     accepted_folder = root / "records" / f"{f.STATUS}={f.ACCEPTED}"
-    later = [i for i, t in enumerate(pipeline.targets) if i != direct and not t.dataset.per_record]
+    later = [i for i, t in enumerate(pipeline.targets) if i != direct and _has_own_files(t)]
     accepted_count = sum(line.counts.accepted for line in lines)
     targets: dict[int, list[DataFile]] = {}
     steps: list[StepLine] = []
     if accepted_folder.is_dir() and later:
         accepted = session.read.parquet(str(accepted_folder))
-        frames = later_frames(pipeline, accepted, runners, runtime)
+        outputs = later_frames(pipeline, accepted, runners, runtime)
+        frames = {plan.output.name: rows for plan, rows in zip(later_steps(pipeline), outputs, strict=True)}
         written: dict[tuple[str, tuple[str, ...]], int] = {}
         for position in later:
             target = pipeline.targets[position]
@@ -225,17 +235,31 @@ def _later_targets(
             if same is not None:
                 targets[position] = targets[same]
                 continue
-            rows = stamp(frames[target.dataset.name], given.batch_id, given.opened_at)
-            rows = rows.withColumn(f.BUSINESS_DATE, F.lit(given.business_date.isoformat()).cast("date"))
+            rows: DataFrame = accepted
+            if not target.dataset.per_record:
+                rows = stamp(frames[target.dataset.name], given.batch_id, given.opened_at)
+                rows = rows.withColumn(f.BUSINESS_DATE, F.lit(given.business_date.isoformat()).cast("date"))
             folder = root / f"target{position}"
-            rows.select(*target_columns(target)).write.partitionBy(*partition_by).parquet(str(folder))
+            rows = _named(rows.select(*target_columns(target)), partition_by)
+            rows.write.partitionBy(*partition_by).parquet(str(folder))
             targets[position] = staged_files(root, folder)
             written[(target.dataset.name, partition_by)] = position
-        before = accepted_count
-        sizes = {pipeline.targets[i].dataset.name: sum(x.records for x in files) for i, files in targets.items()}
-        for plan in later_steps(pipeline):
-            after = sizes.get(plan.output.name)
-            after = frames[plan.output.name].count() if after is None else after
+        written_rows = {pipeline.targets[i].dataset.name: sum(x.records for x in files) for i, files in targets.items()}
+        plans = later_steps(pipeline)
+        sizes: dict[str, int] = {}
+        for number, plan in enumerate(plans):
+            # A name is that of its last step: what a target wrote counts for that one.
+            last = all(other.output.name != plan.output.name for other in plans[number + 1 :])
+            after = written_rows.get(plan.output.name) if last else None
+            after = outputs[number].count() if after is None else after
+            before = sum(sizes.get(name, accepted_count) for name in plan.inputs)
             steps.append(StepLine(plan.kind, before, after, f"{plan.kind} changes what a row is"))
-            before = after
+            sizes[plan.output.name] = after
     return targets, steps
+
+
+def _has_own_files(target: CheckedTarget) -> bool:
+    """Whether its rows are other files than the accepted records: groups, or records in folders of their own."""
+    chosen = target.target
+    partitioned = isinstance(chosen, HiveTarget) and chosen.mode != "merge" and bool(chosen.partition_by)
+    return partitioned or not target.dataset.per_record

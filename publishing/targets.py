@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,20 +96,21 @@ def publish_table(
     )
     name, version = given.transaction
     day = given.batch.business_date.isoformat()
-    unit = f"g:{day}/{given.batch.sender or ''}"
+    rows_of = _unit(target, given.batch)
+    unit = f"g:{day}/{given.batch.sender or ''}" if rows_of else "g:*"
 
     def commit(snapshot: Snapshot) -> int | None:
         if committed(snapshot, name, version):
             found = snapshot.find_commit(given.mark)
             return found[0] if found else None
         transactions = given.transactions(snapshot)
-        if chosen.mode == "overwrite":
+        if replaces_unit(target, given.batch):
             if snapshot.transaction(unit) > given.batch.arrival:
                 raise Superseded(f"a newer snapshot of {day} is published")
             transactions[unit] = given.batch.arrival
-            removed, kept = rows_out(snapshot, f.BUSINESS_DATE, day)
+            removed, kept = rows_out(snapshot, rows_of)
         elif given.manifest.attempt > 1:
-            removed, kept = rows_out(snapshot, f.BATCH_ID, given.batch.id)
+            removed, kept = rows_out(snapshot, {f.BATCH_ID: given.batch.id})
         else:
             removed, kept = [], []
         adds = [*link_in(table.root, given, files), *kept]
@@ -121,29 +122,48 @@ def publish_table(
     return until_committed(table, commit)
 
 
+def replaces_unit(target: CheckedTarget, batch: Batch) -> bool:
+    """Whether the batch is the whole of its unit: an overwrite, and what was read whole and would be appended again."""
+    read = (batch.window or {}).get("read", "changes")
+    return target.target.mode == "overwrite" or (target.target.mode == "append" and read != "changes")
+
+
+def _unit(target: CheckedTarget, batch: Batch) -> dict[str, str]:
+    """What the rows of the unit have in common. Records of a table read in full keep their own dates: all of them."""
+    if (batch.window or {}).get("read") == "full" and target.dataset.per_record:
+        return {}
+    unit = {f.BUSINESS_DATE: batch.business_date.isoformat()}
+    if batch.sender is not None and target.dataset.per_record:
+        unit[f.SENDER] = batch.sender
+    return unit
+
+
 class Superseded(Exception):
     """A newer snapshot of the same unit is in the target: this batch publishes nothing."""
 
 
-def rows_out(snapshot: Snapshot, column: str, value: str) -> tuple[list[DataFile], list[DataFile]]:
-    """(files to remove, files to add) so that no row with the value is left; mixed files are written again."""
+def rows_out(snapshot: Snapshot, wanted: Mapping[str, str]) -> tuple[list[DataFile], list[DataFile]]:
+    """(files to remove, files to add) so that no row with all these values is left; mixed files are written again."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     removed, kept = [], []
     for item in snapshot.files():
-        if not item.may_hold(column, value):
+        if not all(item.may_hold(column, value) for column, value in wanted.items()):
             continue
-        if item.holds_only(column, value):
+        if all(item.holds_only(column, value) for column, value in wanted.items()):
             removed.append(item)
             continue
         rows = snapshot.dataset([item]).to_table()
-        out = pc.equal(rows[column], pa.scalar(value).cast(rows.schema.field(column).type))
+        out = pa.repeat(pa.scalar(True), rows.num_rows)
+        for column, value in wanted.items():
+            same = pc.equal(rows[column], pa.scalar(value).cast(rows.schema.field(column).type))
+            out = pc.and_(out, pc.fill_null(same, False))
         if not pc.any(out).as_py():
             continue
         removed.append(item)
-        rest = rows.filter(pc.invert(pc.fill_null(out, False))).drop_columns(list(item.partition))
+        rest = rows.filter(pc.invert(out)).drop_columns(list(item.partition))
         if rest.num_rows:
             path = str(Path(item.path).parent / f"part-rest-{uuid.uuid4().hex}.parquet")
             pq.write_table(rest, snapshot.root / path, compression="zstd")

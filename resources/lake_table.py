@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 SKIPPING_COLUMNS = (BATCH_ID, BUSINESS_DATE, RECORD_ID, "batch_id")
-_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 class CommitConflict(Exception):
@@ -87,7 +88,7 @@ class Snapshot:
                     path=unquote(row["path"]),
                     size=row["size_bytes"],
                     records=row["num_records"],
-                    partition={k: None if v is None else str(v) for k, v in part.items()},
+                    partition={k: _partition_text(v) for k, v in part.items()},
                     low={k.removeprefix("min."): v for k, v in row.items() if k.startswith("min.")},
                     high={k.removeprefix("max."): v for k, v in row.items() if k.startswith("max.")},
                 )
@@ -167,7 +168,6 @@ class Snapshot:
 
     def dataset(self, files: Sequence[DataFile] | None = None) -> Any:
         """The rows as a pyarrow dataset (partition columns included), of all files or of some."""
-        import pyarrow as pa
         import pyarrow.dataset as ds
 
         schema = self.schema()
@@ -183,10 +183,27 @@ class Snapshot:
             for key in keys:
                 field = ds.field(key)
                 value = item.partition[key]
-                part = field.is_null() if value is None else field == pa.scalar(value).cast(schema.field(key).type)
+                part = field.is_null() if value is None else field == _partition_scalar(value, schema.field(key).type)
                 guarantee = part if guarantee is None else guarantee & part
             fragments.append(parquet.make_fragment(str(self.root / item.path), local, partition_expression=guarantee))
         return ds.FileSystemDataset(fragments, schema, parquet, local)
+
+
+def _partition_text(value: Any) -> str | None:
+    """A partition value as the log writes it; Python's own text of a boolean or a moment is another."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(sep=" ")
+    return None if value is None else str(value)
+
+
+def _partition_scalar(text: str, kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.tz is not None:  # the log's moments are UTC and do not say so
+        return pa.scalar(datetime.fromisoformat(text).replace(tzinfo=UTC), kind)
+    return pa.scalar(text).cast(kind)
 
 
 def _stats(file: DataFile) -> str:
@@ -225,7 +242,26 @@ class LakeTable:
                 description=description,
                 configuration={"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else None,
             )
-        return self.snapshot()
+        return self.add_columns(schema)
+
+    def drift(self, schema: pa.Schema, partition_by: Sequence[str]) -> str | None:
+        """Why rows of the schema do not fit the table: a type, a missing column, other partitions. None where they do.
+
+        A column that the table lacks is no drift: it is added.
+        """
+        from deltalake import Schema
+
+        snapshot = self.snapshot()
+        have = {f.name: f.type for f in snapshot._table.schema().fields}
+        want = {f.name: f.type for f in Schema.from_arrow(schema).fields}
+        found = []
+        if changed := [name for name in want if name in have and have[name] != want[name]]:
+            found.append(f"the type of {', '.join(changed)} changed")
+        if dropped := [name for name in have if name not in want]:
+            found.append(f"{', '.join(dropped)} of the table are gone")
+        if snapshot.partition_by != list(partition_by):
+            found.append(f"the table is partitioned by {', '.join(snapshot.partition_by) or 'nothing'}")
+        return "; ".join(found) or None
 
     def add_columns(self, schema: pa.Schema) -> Snapshot:
         """Adds the columns the table lacks, as nullable, in a metadata commit of its own."""
@@ -236,7 +272,8 @@ class LakeTable:
         fields = [f for f in Schema.from_arrow(schema).fields if f.name not in have]
         if fields:
             snapshot._table.alter.add_columns(fields)
-        return self.snapshot()
+            return self.snapshot()
+        return snapshot
 
 
 def describe_parquet(root: Path, path: str, columns: Sequence[str] = SKIPPING_COLUMNS) -> DataFile:
@@ -258,5 +295,5 @@ def describe_parquet(root: Path, path: str, columns: Sequence[str] = SKIPPING_CO
     partition: dict[str, str | None] = {}
     for part in Path(path).parent.parts:
         key, _, value = part.partition("=")
-        partition[key] = None if value == _NULL_PARTITION else unquote(value)
+        partition[key] = None if value in (NULL_PARTITION, "") else unquote(value)  # the log knows no empty text
     return DataFile(path, (root / path).stat().st_size, metadata.num_rows, partition, low, high)
