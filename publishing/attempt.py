@@ -15,19 +15,20 @@ from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
 from processing.keys import SHORTEST
 from processing.read import RawFile
-from processing.scan_result import Scan
+from processing.scan_result import Scan, business_date
 from publishing import failpoints
 from publishing.export import export_csv, export_folder
+from publishing.intake import stated_date
 from publishing.journal import attempt_entry
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.manifest import FileCounts, Manifest
-from publishing.merge import RebuildNeeded, publish_merge
+from publishing.merge import publish_merge, rebuild_needed
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome, TargetOutcome
 from publishing.quarantine import commit_quarantine
 from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput, stage
-from publishing.targets import Publication, Superseded, files_of, publish_table
+from publishing.targets import Publication, Superseded, files_of, publish_table, replaces_unit, target_schema
 from publishing.upstream import REWRITTEN, table_input
 from resources.secrets import SecretMissing
 
@@ -37,18 +38,24 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
     begun = time.monotonic()
     files = _landed(lake, batch)
     attempt = _open_attempt(lake, pipeline, batch, run_id)
-    faults = _faults(lake, pipeline, batch, files, attempt)
+    if attempt.number > 1:
+        _scan_again(lake, pipeline, files)
+    faults = _faults(pipeline, batch, files)
     if faults:
         outcome = _held_by_file(batch, files, attempt, faults)
         return _end(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
     raw = _raw_files(lake, pipeline, files)
     manifest = _manifest(lake, pipeline, batch, files, attempt, raw)
-    path, rejected = commit_quarantine(lake, pipeline, manifest, raw, _aware(attempt.opened_at), run_id)
+    given = Publication(
+        batch, manifest, [item.delivery_key for item in files], attempt.run_id, lake.settings.data / manifest.root
+    )
+    manifest = replace(manifest, held=manifest.held or _unfit(lake, pipeline, given))
+    path, rejected = commit_quarantine(lake, pipeline, batch, manifest, raw, _aware(attempt.opened_at), run_id)
     quarantine = QuarantineOutcome(str(path), rejected)
     if manifest.held:
         outcome = _outcome(batch, attempt, manifest, files, "held", manifest.held, (), quarantine)
     else:
-        outcome = _publish(lake, pipeline, batch, files, attempt, manifest, quarantine)
+        outcome = _publish(lake, pipeline, batch, files, attempt, given, quarantine)
     outcome = replace(outcome, seconds=round(time.monotonic() - begun, 3))
     ended = _end(lake, pipeline, batch, files, attempt, outcome)
     shutil.rmtree(lake.staged_root(pipeline.key, batch.id, attempt.number), ignore_errors=True)
@@ -62,21 +69,27 @@ def _landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
 
 
 def _open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> Attempt:
-    """The batch's current attempt, pinned. A definition that changed before anything was staged needs the next one."""
+    """The batch's current attempt, pinned. Where what it pinned changed since, or what it staged is gone, the next one.
+
+    Also where the manifest is written: its targets are those of the definition it was made by.
+    """
+    references = {r.id: r.content_hash for step in pipeline.steps for r in step.references}
+    today = (pipeline.definition_hash, pipeline.rule_hash, references)
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
         found = session.get(Attempt, (batch.id, stored.attempt))
-        staged = lake.journal.exists(attempt_entry(batch.pipeline, batch.id, stored.attempt, "manifest"))
-        if found is not None and not staged and found.definition_hash != pipeline.definition_hash:
-            stored.attempt += 1
-            found = None
+        if found is not None:
+            pinned = (found.definition_hash, found.rule_hash, found.references)
+            if pinned != today or _staged_is_gone(lake, batch, found.number):
+                stored.attempt += 1
+                found = None
         if found is None:
             found = Attempt(
                 batch_id=batch.id,
                 number=stored.attempt,
                 definition_hash=pipeline.definition_hash,
                 rule_hash=pipeline.rule_hash,
-                references={r.id: r.content_hash for step in pipeline.steps for r in step.references},
+                references=references,
                 opened_at=now(),
                 run_id=run_id,
                 outcome=None,
@@ -84,35 +97,54 @@ def _open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: s
             session.add(found)
         batch.attempt = stored.attempt
     failpoints.reached("attempt.opened")
-    pinned = {
+    entry = {
         "definition_hash": found.definition_hash,
         "rule_hash": found.rule_hash,
         "references": found.references,
         "opened_at": found.opened_at.isoformat(),
         "run": found.run_id,
     }
-    lake.journal.write(attempt_entry(batch.pipeline, batch.id, found.number, "opened"), pinned)
+    lake.journal.write(attempt_entry(batch.pipeline, batch.id, found.number, "opened"), entry)
     return found
 
 
-def _faults(
-    lake: Lake, pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile], attempt: Attempt
-) -> dict[int, str]:
-    """What breaks the contract of a whole file, by arrival; a later attempt scans again under today's definition."""
+def _staged_is_gone(lake: Lake, batch: Batch, attempt: int) -> bool:
+    """Whether the manifest names files that are not there any more: the staging folder may be swept at any restart."""
+    name = attempt_entry(batch.pipeline, batch.id, attempt, "manifest")
+    if not lake.journal.exists(name):
+        return False
+    manifest = Manifest.of(lake.journal.read(name))
+    staged = [item for files in (*manifest.records.values(), *manifest.targets.values()) for item in files]
+    return any(not (lake.settings.data / manifest.root / item.path).exists() for item in staged)
+
+
+def _scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> None:
+    """What a later attempt knows of its files: the scan under the definition of today, and what it finds broken."""
     source = pipeline.driving.source
     if not isinstance(source, CsvSource):
+        return
+    for item in files:
+        scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
+        faults = [f"{f.code}: {f.message}" for f in scan.errors]
+        stated = stated_date(source, item.name, scan)
+        if stated is not None:
+            try:
+                day = business_date(stated, pipeline.pipeline.metadata.grain)
+                if day != item.business_date:
+                    faults.append(f"business_date: it says {day}, its batch is of {item.business_date}")
+            except ValueError as error:
+                faults.append(f"business_date: {error}")
+        item.facts = scan.as_dict()
+        item.reason = "; ".join(faults)[:500] or None
+        item.status = "held" if faults else "open"
+
+
+def _faults(pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile]) -> dict[int, str]:
+    """What breaks the contract of a whole file, by arrival."""
+    if not isinstance(pipeline.driving.source, CsvSource):
         # A later attempt cannot mend this: the rows that went out of the upstream table are not in the window.
         return {0: batch.reason} if batch.reason and batch.reason.startswith(REWRITTEN) else {}
-    faults: dict[int, str] = {}
-    for item in files:
-        reason = item.reason if item.status == "held" else None
-        if attempt.number > 1:
-            scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
-            reason = "; ".join(f"{f.code}: {f.message}" for f in scan.errors)[:500] or None
-            item.facts = scan.as_dict()
-        if reason:
-            faults[item.arrival] = reason
-    return faults
+    return {item.arrival: item.reason or "broken" for item in files if item.status == "held"}
 
 
 def _held_by_file(
@@ -191,47 +223,65 @@ def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
             raise SecretMissing(f"secret '{name}' has {found} bytes; a key needs at least {SHORTEST}")
 
 
+def _unfit(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> str | None:
+    """Why a target cannot take the rows; asked before anything is committed, so that none takes them alone."""
+    for position, target in enumerate(pipeline.targets):
+        chosen = target.target
+        if not isinstance(chosen, HiveTarget):
+            continue
+        table = lake.table(target.asset)
+        if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by)):
+            return f"schema_drift: {'/'.join(target.asset)}: {drift}"
+        if chosen.mode == "merge" and (why := rebuild_needed(lake, target, files_of(given.manifest, position), given)):
+            return f"rebuild_needed: {why}; a merge target forgets a row only by being rebuilt"
+    return None
+
+
 def _publish(
     lake: Lake,
     pipeline: CheckedPipeline,
     batch: Batch,
     files: Sequence[LandedFile],
     attempt: Attempt,
-    manifest: Manifest,
+    given: Publication,
     quarantine: QuarantineOutcome,
 ) -> BatchOutcome:
-    given = Publication(
-        batch, manifest, [item.delivery_key for item in files], attempt.run_id, lake.settings.data / manifest.root
-    )
+    """Every target in document order. One that has newer rows takes none, and the others go on.
+
+    A record is accepted where any target took it, and superseded where it lost in all of them.
+    """
+    manifest = given.manifest
     targets: list[TargetOutcome] = []
     lost: dict[int, int] = {}
-    try:
-        for position, target in enumerate(pipeline.targets):
-            rows = files_of(manifest, position)
-            written = sum(item.records for item in rows)
-            chosen = target.target
-            name = "/".join(target.asset)
+    taken, newer = False, ""
+    for position, target in enumerate(pipeline.targets):
+        rows = files_of(manifest, position)
+        written = sum(item.records for item in rows)
+        chosen = target.target
+        name = "/".join(target.asset)
+        try:
             if isinstance(chosen, CsvTarget):
                 exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
                 folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
                 targets.append(TargetOutcome("csv", name, str(folder), None, written if exported is None else exported))
+                taken = True
                 continue
             table = lake.table(target.asset)
-            if isinstance(chosen, HiveTarget) and chosen.mode == "merge":
+            if chosen.mode == "merge":
                 merged = publish_merge(lake, pipeline, target, rows, given)
                 version, written, lost = merged.version, merged.written, merged.superseded
             else:
                 version = publish_table(pipeline, target, table, rows, given)
+                taken = True
             targets.append(TargetOutcome("delta", name, str(table.root), version, written))
-    except Superseded as newer:
+        except Superseded as found:
+            newer = str(found)
+    if newer and not targets:
         everything = {line.arrival: line.counts.accepted for line in manifest.files}
         gone = _superseded(manifest, everything)
         return _outcome(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
-    except RebuildNeeded as needed:
-        return _outcome(batch, attempt, manifest, files, "held", f"rebuild_needed: {needed}", (), quarantine)
-    return _outcome(
-        batch, attempt, _superseded(manifest, lost), files, "published", None, tuple(targets), quarantine
-    )
+    counted = manifest if taken else _superseded(manifest, lost)
+    return _outcome(batch, attempt, counted, files, "published", None, tuple(targets), quarantine)
 
 
 def _superseded(manifest: Manifest, lost: Mapping[int, int]) -> Manifest:
@@ -293,26 +343,28 @@ def _end(
     status = "superseded" if outcome.status == "nothing_to_do" else outcome.status
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
+        session.get_one(Attempt, (batch.id, attempt.number)).outcome = document
+        if stored.attempt != attempt.number:  # a later one was opened meanwhile: the batch is its to end
+            return outcome
         stored.status = status
         if outcome.status == "held":
             stored.reason = (outcome.reason or "")[:500]
         elif batch.origin == "files":
             stored.reason = None
-        session.get_one(Attempt, (batch.id, attempt.number)).outcome = document
         by_arrival = {item.arrival: line for item, line in zip(files, outcome.files, strict=False)}
         for item in files:
             landed = session.get_one(LandedFile, item.arrival)
             landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
-        if status == "published" and any(_overwrites(target) for target in pipeline.targets):
+        if status == "published" and any(_replaces(target, batch) for target in pipeline.targets):
             _replace_older(session, stored)
     failpoints.reached("ledger.ended")
     return outcome
 
 
-def _overwrites(target: CheckedTarget) -> bool:
-    return isinstance(target.target, HiveTarget) and target.target.mode == "overwrite"
+def _replaces(target: CheckedTarget, batch: Batch) -> bool:
+    return isinstance(target.target, HiveTarget) and replaces_unit(target, batch)
 
 
 def _replace_older(session: Session, newest: Batch) -> None:

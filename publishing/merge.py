@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
@@ -25,17 +25,10 @@ from publishing.manifest import staged_files
 from publishing.targets import Publication, target_schema
 from resources.lake_table import DataFile, Snapshot
 
-if TYPE_CHECKING:
-    pass
-
 _NEW = "_new"
 _RANK = "_rank"
 SUPERSEDED = "datalake.superseded"
 WRITTEN = "datalake.written"
-
-
-class RebuildNeeded(Exception):
-    """A merge target cannot forget a row: a reprocess that no longer accepts one has to rebuild the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +60,6 @@ def publish_merge(
             if found is not None:
                 result = _recorded(*found)
             return result.version
-        if given.manifest.attempt > 1:
-            _nothing_forgotten(snapshot, files, given)
         transactions = given.transactions(snapshot)
         if not files:
             committed_version = snapshot.commit([], [], transactions, given.metadata(pipeline))
@@ -167,21 +158,57 @@ def _reader(root: Path, files: Sequence[DataFile], schema: Any) -> Any:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _nothing_forgotten(snapshot: Snapshot, files: Sequence[DataFile], given: Publication) -> None:
-    import pyarrow as pa
+def rebuild_needed(lake: Lake, target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> str | None:
+    """Why a merge target would have to forget a row, which only a rebuild can; None where it has to forget none.
+
+    A reprocess that no longer accepts a record that stands there, or a record that came back under another key: its
+    row of the old key would stay beside the new one. Asked before anything of the attempt is committed.
+    """
+    table = lake.table(target.asset)
+    if not table.exists or (given.manifest.attempt == 1 and given.batch.origin == "files"):  # its records are new
+        return None
+    snapshot = table.snapshot()
+    if committed(snapshot, *given.transaction):
+        return None
+    missing = _no_longer_accepted(snapshot, files, given)
+    if missing:
+        return f"{missing} records that stand in the merge target are no longer accepted"
+    moved = _under_another_key(snapshot, target, files, given)
+    return f"{moved} records stand in the merge target under another key" if moved else None
+
+
+def _no_longer_accepted(snapshot: Snapshot, files: Sequence[DataFile], given: Publication) -> int:
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
-    import pyarrow.parquet as pq
 
     candidates = [item for item in snapshot.files() if item.may_hold(f.BATCH_ID, given.batch.id)]
     if not candidates:
-        return
+        return 0
     rows = snapshot.dataset(candidates).to_table(columns=[f.RECORD_ID], filter=ds.field(f.BATCH_ID) == given.batch.id)
-    accepted = [pq.ParquetFile(given.staged / i.path).read(columns=[f.RECORD_ID])[f.RECORD_ID] for i in files]
-    known = pa.chunked_array([c for column in accepted for c in column.chunks], pa.string())
-    missing = pc.sum(pc.invert(pc.is_in(rows[f.RECORD_ID], value_set=known.combine_chunks()))).as_py() or 0
-    if missing:
-        raise RebuildNeeded(
-            f"{missing} records that stand in the merge target are no longer accepted; "
-            "a merge target forgets a record only by being rebuilt"
-        )
+    known = _staged(files, given, [f.RECORD_ID])[f.RECORD_ID].combine_chunks()
+    return pc.sum(pc.invert(pc.is_in(rows[f.RECORD_ID], value_set=known))).as_py() or 0
+
+
+def _under_another_key(
+    snapshot: Snapshot, target: CheckedTarget, files: Sequence[DataFile], given: Publication
+) -> int:
+    import pyarrow.compute as pc
+
+    live = snapshot.files()
+    if not live or not files:
+        return 0
+    columns = [f.RECORD_ID, *target.keys]
+    fresh = _staged(files, given, columns)
+    known = fresh[f.RECORD_ID].combine_chunks()
+    held = snapshot.dataset(live).to_table(columns=columns)
+    held = held.filter(pc.is_in(held[f.RECORD_ID], value_set=known)).cast(fresh.schema)
+    return int(held.num_rows - held.join(fresh, columns, join_type="left semi").num_rows)
+
+
+def _staged(files: Sequence[DataFile], given: Publication, columns: Sequence[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    none = pa.table({c: pa.array([], pa.string()) for c in columns})
+    found = [pq.ParquetFile(given.staged / item.path).read(columns=list(columns)).select(columns) for item in files]
+    return pa.concat_tables(found) if found else none

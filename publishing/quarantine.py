@@ -24,6 +24,7 @@ from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.durable import fsync
 from publishing.lake import Lake
+from publishing.ledger import Batch
 from publishing.manifest import Manifest
 from resources.lake_table import DataFile, Snapshot, describe_parquet
 from resources.quarantine_key import quarantine_key
@@ -55,6 +56,7 @@ def schema() -> Any:
 def commit_quarantine(
     lake: Lake,
     pipeline: CheckedPipeline,
+    batch: Batch,
     manifest: Manifest,
     raw: Mapping[int, RawFile],
     opened_at: datetime,
@@ -64,7 +66,8 @@ def commit_quarantine(
     staged = manifest.records.get(f.QUARANTINED, ())
     records = sum(item.records for item in staged)
     table = lake.quarantine(pipeline.key)
-    if not records and not (table.exists and manifest.attempt > 1):
+    seen = _record_ids(lake, manifest) if batch.origin == "table" and table.exists else None
+    if not records and not (table.exists and (manifest.attempt > 1 or seen is not None)):
         return table.root, 0
     table.open_or_create(schema(), (), f"Rejected records of {pipeline.key}")
     name, version = f"q:{manifest.batch}", 2 * manifest.attempt - 1
@@ -72,10 +75,12 @@ def commit_quarantine(
     def commit(snapshot: Snapshot) -> int | None:
         if committed(snapshot, name, version):
             return None
-        replaced = [x for x in snapshot.files() if x.may_hold("batch_id", manifest.batch)] if version > 1 else []
+        replaced = _known(snapshot, manifest, seen) if version > 1 or seen is not None else []
+        if not records and not replaced:
+            return None
         rows = _rows(lake, pipeline, manifest, raw, opened_at, run_id)
         adds = [_write(table.root, manifest, rows)] if records else []
-        adds += _earlier(snapshot, replaced, manifest, adds)
+        adds += _earlier(snapshot, replaced, manifest, adds, seen)
         failpoints.reached("quarantine.written")
         landed = snapshot.commit(adds, replaced, {name: version}, {"datalake.batch": manifest.batch})
         failpoints.reached("quarantine.committed")
@@ -96,10 +101,42 @@ def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
     return describe_parquet(root, path)
 
 
+def _record_ids(lake: Lake, manifest: Manifest) -> Any:
+    """Every record of the attempt. Those of a table may have been read, and rejected, by an earlier batch."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    staged = [lake.settings.data / manifest.root / item.path for files in manifest.records.values() for item in files]
+    found = [pq.ParquetFile(path).read(columns=[f.RECORD_ID])[f.RECORD_ID] for path in staged]
+    return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.string()).combine_chunks()
+
+
+def _ours(rows: Any, manifest: Manifest, seen: Any) -> Any:
+    """Which entries are of this batch, or of a record that it read again."""
+    import pyarrow.compute as pc
+
+    ours = pc.equal(rows["batch_id"], manifest.batch)
+    return ours if seen is None else pc.or_(ours, pc.is_in(rows["record_id"], value_set=seen))
+
+
+def _known(snapshot: Snapshot, manifest: Manifest, seen: Any) -> list[DataFile]:
+    """The files that hold such entries."""
+    import pyarrow.compute as pc
+
+    if seen is None:
+        return [item for item in snapshot.files() if item.may_hold("batch_id", manifest.batch)]
+    columns = ["batch_id", "record_id"]
+    tables = ((item, snapshot.dataset([item]).to_table(columns=columns)) for item in snapshot.files())
+    return [item for item, rows in tables if pc.any(_ours(rows, manifest, seen), min_count=0).as_py()]
+
+
 def _earlier(
-    snapshot: Snapshot, files: Sequence[DataFile], manifest: Manifest, adds: Sequence[DataFile]
+    snapshot: Snapshot, files: Sequence[DataFile], manifest: Manifest, adds: Sequence[DataFile], seen: Any
 ) -> list[DataFile]:
-    """The rows of the files that go out, less those rejected again; open ones of this batch become resolved."""
+    """The rows of the files that go out, less those rejected again; open ones that were not become resolved.
+
+    A held attempt publishes nothing, so a record that it would accept is not back yet: what was open stays open.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -110,11 +147,12 @@ def _earlier(
     again: Any = pa.array([], pa.string())
     for item in adds:
         again = pq.ParquetFile(snapshot.root / item.path).read(columns=["record_id"])["record_id"].combine_chunks()
-    ours = pc.equal(old["batch_id"], manifest.batch)
-    old = old.filter(pc.invert(pc.and_(ours, pc.is_in(old["record_id"], value_set=again))))
-    ours = pc.and_(pc.equal(old["batch_id"], manifest.batch), pc.is_in(old["state"], pa.array([OPEN, HELD])))
+    rejected_again = pc.and_(_ours(old, manifest, seen), pc.is_in(old["record_id"], value_set=again))
+    old = old.filter(pc.invert(rejected_again))
+    over = [HELD] if manifest.held else [OPEN, HELD]
+    resolved = pc.and_(_ours(old, manifest, seen), pc.is_in(old["state"], pa.array(over)))
     position = old.schema.get_field_index("state")
-    old = old.set_column(position, "state", pc.if_else(ours, RESOLVED, old["state"]))
+    old = old.set_column(position, "state", pc.if_else(resolved, RESOLVED, old["state"]))
     return [_write(snapshot.root, manifest, iter([old]))] if old.num_rows else []
 
 
