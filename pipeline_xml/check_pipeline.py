@@ -102,6 +102,29 @@ class PipelineCheck:
         if len(branches) > 1:
             self.cannot_run(f"targets write different record datasets ({', '.join(branches)})", self.pipeline.where)
 
+        merged = [t for t in targets if t.target.mode == "merge"]
+        if len(merged) > 1:
+            self.cannot_run("several merge targets", merged[1].target.place("mode"))
+        for target in merged:
+            if not target.dataset.per_record:
+                self.cannot_run("merge of rows that are no records", target.target.place("mode"))
+        self._one_line_of_records(targets)
+
+    def _one_line_of_records(self, targets: tuple[CheckedTarget, ...]) -> None:
+        """Targets and later steps all take the records as the last record step left them."""
+        made = dict.fromkeys(self.sources, -1)
+        used: set[int] = set()
+        last = -1
+        for number, plan in enumerate(self.plans):
+            if plan.output.per_record:
+                made[plan.output.name] = last = number
+            else:
+                used |= {made[name] for name in plan.inputs if name in made}
+                made.pop(plan.output.name, None)
+        used |= {made[t.dataset.name] for t in targets if t.dataset.name in made}
+        if used - {last}:
+            self.cannot_run("records are taken before their last step", self.pipeline.where)
+
     def cannot_run(self, what: str, where: Location) -> None:
         """Remember why this pipeline does not run yet, and warn of it."""
         self.not_runnable.append(what)
