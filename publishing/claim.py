@@ -137,12 +137,14 @@ def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting
         fresh = unclaimed(ledger, pipeline, zone, sightings)
         if not fresh:
             return None
-        identity = json.dumps([pipeline, zone, [[s.name, s.size, s.version] for s in fresh]])
+        at = now()
+        # With the moment: what could not be read is looked at again, and may be all that is new then.
+        identity = json.dumps([pipeline, zone, at.isoformat(), [[s.name, s.size, s.version] for s in fresh]])
         made = Claim(
             id=hashlib.sha256(identity.encode()).hexdigest()[:32],
             pipeline=pipeline,
             zone=zone,
-            claimed_at=now(),
+            claimed_at=at,
             settled=False,
         )
         looks = [

@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,12 +42,12 @@ def export_csv(
     known = read_manifest(folder)
     ours = {"batch": given.batch.id, "attempt": given.manifest.attempt}
     parts: list[dict[str, Any]] = known["parts"] if known else []
-    if known and any({k: p[k] for k in ours} == ours for p in parts):
-        _remove(folder, known["replaced"])
+    if any(p["batch"] == given.batch.id and p["attempt"] >= given.manifest.attempt for p in parts):
+        _remove_unnamed(folder, parts)
         return None
     others = [p for p in parts if p["batch"] != given.batch.id]
     if others and chosen.mode == "ignore":
-        return None
+        return 0
     if others and chosen.mode == "error":
         raise ExportExists(f"{folder} holds an export of another batch; mode=\"error\" forbids a second")
     if chosen.mode == "overwrite" and any(p["arrival"] > given.batch.arrival for p in others):
@@ -58,18 +58,18 @@ def export_csv(
     part = {**ours, "arrival": given.batch.arrival, "file": name, "rows": rows, "run": given.run_id}
     kept = others if chosen.mode == "append" else []
     failpoints.reached("export.written")
-    # What goes is named in the manifest that replaces it: a retry after a crash removes it then.
-    replaced = [gone["file"] for gone in parts if gone not in kept and gone["file"] != name]
-    day = given.batch.business_date.isoformat()
-    _replace(folder, {"business_date": day, "parts": [*kept, part], "replaced": replaced})
+    _replace(folder, {"business_date": given.batch.business_date.isoformat(), "parts": [*kept, part]})
     failpoints.reached("export.published")
-    _remove(folder, replaced)
+    _remove_unnamed(folder, [*kept, part])
     return rows
 
 
-def _remove(folder: Path, names: Sequence[str]) -> None:
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+def _remove_unnamed(folder: Path, parts: Sequence[Mapping[str, Any]]) -> None:
+    """Parts that the manifest does not name: replaced ones, and what a killed run had written before it named them."""
+    named = {part["file"] for part in parts}
+    for path in folder.glob("part-*"):
+        if path.name not in named:
+            path.unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
-from processing.scan_result import business_date
+from processing.scan_result import Scan, business_date
 from publishing import failpoints
 from publishing.claim import Sighting
 from publishing.journal import batch_entry
@@ -100,16 +100,9 @@ def _copy_once(lake: Lake, pipeline: CheckedPipeline, look: Look) -> RawCopy:
 def _identify(
     pipeline: CheckedPipeline, source: CsvSource, claim: Claim, look: Look, copied: RawCopy
 ) -> Arrived:
-    groups: dict[str, Any] = {}
-    if source.landing and source.pattern and (match := re.fullmatch(source.pattern, look.name)):
-        groups = match.groupdict()
     grain = pipeline.pipeline.metadata.grain
     faults = [f"{f.code}: {f.message}" for f in copied.scan.errors]
-    stated = groups.get("business_date")
-    control = source.control
-    if stated is None and control and control.business_date_field and copied.scan.control:
-        cells = copied.scan.control
-        stated = cells[control.business_date_field - 1] if control.business_date_field <= len(cells) else ""
+    stated = stated_date(source, look.name, copied.scan)
     day = claim.claimed_at.date()
     if stated is not None:
         try:
@@ -118,9 +111,24 @@ def _identify(
             faults.append(f"business_date: {error}")
     else:
         day = business_date(day.isoformat(), grain)
-    sender = groups.get("sender")
+    sender = _groups(source, look.name).get("sender")
     key = _digest(pipeline.key, day.isoformat(), sender or "", copied.content_id)
     return Arrived(look, copied, day, sender, key, "; ".join(faults)[:500] or None)
+
+
+def stated_date(source: CsvSource, name: str, scan: Scan) -> str | None:
+    """What the file's name or its control record says of its business date; None where neither has a say."""
+    stated = _groups(source, name).get("business_date")
+    control = source.control
+    if stated is None and control and control.business_date_field and scan.control:
+        at = control.business_date_field
+        stated = scan.control[at - 1] if at <= len(scan.control) else ""
+    return stated
+
+
+def _groups(source: CsvSource, name: str) -> dict[str, str | None]:
+    match = re.fullmatch(source.pattern, name) if source.landing and source.pattern else None
+    return match.groupdict() if match else {}
 
 
 def _persist(session: Session, pipeline: CheckedPipeline, arrived: Sequence[Arrived]) -> None:
@@ -157,7 +165,7 @@ def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequenc
     held = next((m.fault for m in members if m.fault), None)
     batch = Batch(
         id=identity,
-        key=batch_key(first.business_date, first.look.name, len(members), identity),
+        key=_free_key(session, first.business_date, first.look.name, len(members), identity),
         pipeline=pipeline.key,
         business_date=first.business_date,
         origin="files",
@@ -199,6 +207,13 @@ def _landed(
         status=status,
         reason=reason,
     )
+
+
+def _free_key(session: Session, day: date, first: str, members: int, batch_id: str) -> str:
+    """Four digits are enough until two names of a day begin alike: then the whole id."""
+    short = batch_key(day, first, members, batch_id)
+    taken = session.scalar(select(Batch.id).where(Batch.key == short))
+    return short if taken is None else f"{short}{batch_id[4:]}"
 
 
 def batch_key(day: date, first: str, members: int, batch_id: str) -> str:

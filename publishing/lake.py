@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -59,6 +60,18 @@ class Lake:
     def quarantine(self, pipeline: str) -> LakeTable:
         app, _, name = pipeline.partition("/")
         return LakeTable(self.settings.application_data / app / "exceptions" / name)
+
+    @contextmanager
+    def alone(self, pipeline: str) -> Iterator[None]:
+        """Waits until no other process of this machine runs the pipeline; a process that dies lets go.
+
+        Tables and ledger bear two at once. What is staged, and the manifest of an export, have one writer.
+        """
+        path = self.settings.data / "locks" / pipeline
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
     def application_path(self, app: str, text: str) -> Path:
         """A target path of a definition; relative ones start at the application's data folder."""

@@ -164,8 +164,11 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: committed at the end, rolled back on any error."""
+        """One transaction: committed at the end, rolled back on any error. What it reads nobody changes meanwhile."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            if self.engine.dialect.name == "sqlite":
+                # The driver begins at the first change only: two writers would both read what they then both change.
+                session.execute(text("BEGIN IMMEDIATE"))
             yield session
 
     @contextmanager

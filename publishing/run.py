@@ -48,17 +48,18 @@ def run_pipeline(
         if announce is not None:
             announce(outcome)
 
-    if isinstance(pipeline.driving.source, CsvSource):
-        for outcome in _take_in(lake, pipeline, claim_id):
-            ended(outcome)
-    else:
-        persist_table_batches(lake, pipeline, business_date)
-    journal_open_batches(lake, pipeline.key)
-    _sweep(lake, pipeline.key)
-    if reprocess:
-        _reopen(lake, pipeline, business_date)
-    for batch in _open_batches(lake, pipeline, business_date):
-        ended(run_attempt(lake, pipeline, batch, run_id))
+    with lake.alone(pipeline.key):
+        if isinstance(pipeline.driving.source, CsvSource):
+            for outcome in _take_in(lake, pipeline, claim_id):
+                ended(outcome)
+        else:
+            persist_table_batches(lake, pipeline, business_date)
+        journal_open_batches(lake, pipeline.key)
+        _sweep(lake, pipeline.key)
+        if reprocess:
+            _reopen(lake, pipeline, business_date)
+        for batch in _open_batches(lake, pipeline, business_date):
+            ended(run_attempt(lake, pipeline, batch, run_id))
     return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes))
 
 

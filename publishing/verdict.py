@@ -24,7 +24,7 @@ def judge(pipeline: CheckedPipeline, manifest: Manifest, root: Path) -> tuple[tu
     counts = manifest.counts
     policy = pipeline.pipeline.error_policy
     contract = sum(n for rule, n in manifest.rules.items() if rule.startswith("contract."))
-    rate = counts.quarantined / counts.in_ if counts.in_ else 0.0
+    rate = (counts.quarantined + counts.skipped) / counts.in_ if counts.in_ else 0.0
     too_many = policy.max_errors is not None and counts.quarantined + counts.skipped > policy.max_errors
     too_often = policy.max_error_rate is not None and rate > policy.max_error_rate
     checks = [
