@@ -159,8 +159,9 @@ class Ledger:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.set_main_option("version_locations", str(Path(__file__).parent / "revisions"))
         config.set_main_option("path_separator", "os")
-        config.set_main_option("sqlalchemy.url", self.url.replace("%", "%%"))
-        command.upgrade(config, "head")
+        with self.engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -1,14 +1,19 @@
-"""Alembic's entry: online only, one transaction a migration."""
+"""Alembic's entry: online only, over the ledger's own connection, all in one transaction.
+
+SQLite would change table by table, and a crash between two of them left a ledger that no run could open (seen). It
+bears DDL inside a transaction, if the transaction is begun by hand; the second of two that migrate at once waits.
+"""
 
 from alembic import context
-from sqlalchemy import create_engine
 
 from publishing.ledger import Base
 
-url = context.config.get_main_option("sqlalchemy.url")
-if url is None:
-    raise RuntimeError("sqlalchemy.url is not set; call through publishing.ledger.Ledger")
-with create_engine(url).connect() as connection:
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
-    with context.begin_transaction():
-        context.run_migrations()
+connection = context.config.attributes["connection"]
+if connection.dialect.name == "sqlite":
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+context.configure(
+    connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True
+)
+with context.begin_transaction():
+    context.run_migrations()
+connection.commit()
