@@ -192,6 +192,7 @@ def _no_longer_accepted(snapshot: Snapshot, files: Sequence[DataFile], given: Pu
 def _under_another_key(
     snapshot: Snapshot, target: CheckedTarget, files: Sequence[DataFile], given: Publication
 ) -> int:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     live = snapshot.files()
@@ -200,8 +201,12 @@ def _under_another_key(
     columns = [f.RECORD_ID, *target.keys]
     fresh = _staged(files, given, columns)
     known = fresh[f.RECORD_ID].combine_chunks()
-    held = snapshot.dataset(live).to_table(columns=columns)
-    held = held.filter(pc.is_in(held[f.RECORD_ID], value_set=known)).cast(fresh.schema)
+    # Filtered batch by batch: records that are new to the table, the usual case, leave no row in memory.
+    found = []
+    for batch in snapshot.dataset(live).to_batches(columns=columns):
+        rows = pa.Table.from_batches([batch]).cast(fresh.schema)
+        found.append(rows.filter(pc.is_in(rows[f.RECORD_ID], value_set=known)))
+    held = pa.concat_tables(found) if found else fresh.slice(0, 0)
     return int(held.num_rows - held.join(fresh, columns, join_type="left semi").num_rows)
 
 

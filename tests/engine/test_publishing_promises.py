@@ -155,6 +155,28 @@ def test_rows_that_were_vacuumed_before_they_were_read_hold_the_reader(feed: Fee
     assert "upstream_rewritten" in str(held.reason)
 
 
+def test_what_came_back_after_a_compaction_is_read_as_it_came_back(feed: Feed) -> None:
+    """Appended, compacted and reprocessed between two reads of a merging reader: each record once, as it is now."""
+
+    def derived(more: int) -> None:
+        feed.define(steps=f'<derive source="s"><column name="w" expression="v + {more}"/></derive>')
+
+    derived(1)
+    feed.define_reader("changes", COPY.replace('mode="append"', 'mode="merge" keys="id" orderBy="v"'))
+    feed.land("a.csv", "id,v", "a,1")
+    feed.run()
+    feed.run("reader")
+    feed.land("b.csv", "id,v", "b,1")
+    feed.run()
+    DeltaTable(str(feed.folder("staging.feed"))).optimize.compact()
+    derived(2)
+    feed.run(reprocess=True)
+    batches = feed.run("reader")
+    assert [b.status for b in batches] == ["published"]
+    assert sum(b.counts.superseded for b in batches) == 0
+    assert feed.rows("standardization.copy", "id", "w") == feed.rows("staging.feed", "id", "w") == [("a", 3), ("b", 3)]
+
+
 @pytest.mark.parametrize(
     ("read", "target"), [("partition", COPY), ("full", COPY.replace("append", "overwrite")), ("full", COPY)]
 )
