@@ -70,6 +70,8 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
     out = stamp(rows, given.batch_id, given.opened_at).select(*columns, f.STATUS)
+    if given.table is None:
+        out = _hidden(out, partition_by)
     _named(out, partition_by).write.partitionBy(f.STATUS, *partition_by).parquet(str(root / "records"))
     records = {
         status: staged_files(root, root / "records" / f"{f.STATUS}={status}")
@@ -123,6 +125,18 @@ def _named(rows: DataFrame, partition_by: Sequence[str]) -> DataFrame:
 
     texts = {c: F.coalesce(F.col(c).cast("string"), F.lit(NULL_PARTITION)) for c in partition_by}
     return rows.withColumns(texts) if texts else rows
+
+
+def _hidden(rows: DataFrame, partition_by: Sequence[str]) -> DataFrame:
+    """Records that are not accepted, without their partition values: those would stand in paths and the journal.
+
+    They are read again from raw. Of a record that came from a table the staged row is all there is.
+    """
+    from pyspark.sql import functions as F
+
+    accepted = F.col(f.STATUS) == F.lit(f.ACCEPTED)
+    values = {c: F.when(accepted, F.col(c)) for c in partition_by if c not in f.IDENTITY}
+    return rows.withColumns(values) if values else rows
 
 
 def _direct_target(pipeline: CheckedPipeline) -> int | None:

@@ -331,6 +331,16 @@ def test_partition_values_and_nulls_come_back(feed: Feed, column: dict[str, Any]
     assert feed.rows("staging.feed", "id", "p") == found
 
 
+def test_no_value_of_a_rejected_record_is_in_the_journal(feed: Feed) -> None:
+    feed.define('<hive table="staging.feed" mode="append" partitionBy="p"/>', v=NUMBER, p=TEXT)
+    feed.land("a.csv", "id,v,p", "a,1,fine", "b,x,secret")
+    (batch,) = feed.run()
+    assert (batch.counts.accepted, batch.counts.quarantined) == (1, 1)
+    written = [p.read_text() for p in (feed.settings.data / "journal").rglob("*.json")]
+    assert any("fine" in text for text in written)
+    assert not any("secret" in text for text in written)
+
+
 def test_a_new_column_is_added_and_a_changed_type_is_held(feed: Feed) -> None:
     feed.define()
     feed.land("a.csv", "id,v", "a,1")
