@@ -17,6 +17,7 @@ from publishing.claim import Observation, ReadyClaim, claim_ready
 from resources.settings import Settings
 
 REQUESTS_A_TICK = 50  # submitting one takes 0.16 s of the 60 s that a tick may last; the rest wait for the next tick
+TRIES = 3  # runs of one claim that ended without settling it
 DAEMON_SECONDS = 5.0  # the daemon comes round no more often; a zone polled faster is looked at again within the tick
 
 Look = Callable[[str | None], tuple[Sequence[ReadyClaim], str, Observation]]
@@ -53,13 +54,18 @@ def landing_sensor(
         look_cursor: str | None = before.get("look")
         for number in range(looks):
             claims, look_cursor, seen = look(look_cursor)
-            fresh = [claim for claim in claims if not _has_run(context.instance, claim)]
+            keys = {c.id: _run_key(context.instance, c, launches[c.pipeline].claim_tag) for c in claims}
+            fresh = [claim for claim in claims if keys[claim.id]]
             if fresh or number == looks - 1:
                 break
             sleep(poll)
         waiting = [seen.waiting, seen.bytes]
         return dg.SensorResult(
-            run_requests=[_request(claim, launches[claim.pipeline]) for claim in fresh[:REQUESTS_A_TICK]] or None,
+            run_requests=[
+                _request(claim, launches[claim.pipeline], keys[claim.id] or claim.id)
+                for claim in fresh[:REQUESTS_A_TICK]
+            ]
+            or None,
             skip_reason=None if fresh else f"{_looked_at(zone, seen)}, nothing new to claim",
             cursor=json.dumps({"look": look_cursor, "waiting": waiting}),
             # an event only where the zone changed: a look every few seconds would fill the log with nothing
@@ -77,17 +83,24 @@ def landing_sensor(
     )
 
 
-def _request(claim: ReadyClaim, launch: Launch) -> dg.RunRequest:
+def _request(claim: ReadyClaim, launch: Launch, run_key: str) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=claim.id,
+        run_key=run_key,
         job_name=launch.job.name,
         tags={**launch.tags, launch.claim_tag: claim.id, "datalake/files": str(claim.files)},
     )
 
 
-def _has_run(instance: dg.DagsterInstance, claim: ReadyClaim) -> bool:
-    """Claims stay listed until their run has settled them; a run key alone would let the first ones fill every tick."""
-    return instance.get_runs_count(dg.RunsFilter(tags={"dagster/run_key": claim.id})) > 0
+def _run_key(instance: dg.DagsterInstance, claim: ReadyClaim, claim_tag: str) -> str | None:
+    """The key of the next run of a claim: none while one is under way, nor after the last try.
+
+    A claim stays listed until a run has settled it. One whose run was killed before that is asked for again, under a
+    key of its own, because Dagster would take the same key for the same request.
+    """
+    runs = instance.get_runs(dg.RunsFilter(tags={claim_tag: claim.id}), limit=TRIES)
+    if len(runs) >= TRIES or any(not run.is_finished for run in runs):
+        return None
+    return f"{claim.id}-{len(runs) + 1}" if runs else claim.id
 
 
 def _observed(asset: dg.AssetKey, seen: Observation, claims: Sequence[ReadyClaim]) -> dg.AssetObservation:

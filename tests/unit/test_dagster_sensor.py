@@ -17,7 +17,7 @@ from datalake_assets.previews import previews_accepted
 from pipeline_xml.checked import Catalog
 from publishing.claim import Observation, ReadyClaim
 from resources.settings import Settings
-from sensors.landing import REQUESTS_A_TICK, landing_sensor
+from sensors.landing import REQUESTS_A_TICK, TRIES, landing_sensor
 from sensors.schedules import pipeline_schedule
 from tests import small_catalog as small
 
@@ -134,10 +134,26 @@ def test_requests_of_a_tick_are_capped(instance: dg.DagsterInstance) -> None:
 def test_a_claim_that_has_a_run_does_not_keep_others_out(instance: dg.DagsterInstance) -> None:
     for claim in claims(REQUESTS_A_TICK):
         instance.add_run(
-            dg.DagsterRun(job_name="shop__nightly", tags={"dagster/run_key": claim.id}, run_id=f"run-{claim.id}")
+            dg.DagsterRun(job_name="shop__nightly", tags={names.CLAIM_TAG: claim.id}, run_id=f"run-{claim.id}")
         )
     result = Zone(claims(REQUESTS_A_TICK + 1)).tick(instance)
     assert [request.run_key for request in result.run_requests or ()] == [f"claim{REQUESTS_A_TICK}"]
+
+
+def test_a_claim_whose_run_was_killed_is_asked_for_again_and_not_for_ever(instance: dg.DagsterInstance) -> None:
+    asked = []
+    for number in range(TRIES + 1):
+        result = Zone(claims(1)).tick(instance)
+        asked += [request.run_key for request in result.run_requests or ()]
+        instance.add_run(
+            dg.DagsterRun(
+                job_name="shop__nightly",
+                tags={names.CLAIM_TAG: "claim0"},
+                run_id=f"run-{number}",
+                status=dg.DagsterRunStatus.FAILURE,
+            )
+        )
+    assert asked == ["claim0", "claim0-2", "claim0-3"]
 
 
 def test_a_schedule_asks_for_one_run_a_tick_with_its_logical_date(instance: dg.DagsterInstance) -> None:
