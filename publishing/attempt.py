@@ -32,6 +32,8 @@ from publishing.targets import Publication, Superseded, files_of, publish_table,
 from publishing.upstream import REWRITTEN, table_input
 from resources.secrets import SecretMissing
 
+DRIFT = "schema_drift"
+
 
 def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
     """Brings the batch's current attempt to its end; errors propagate and leave the batch open for a retry."""
@@ -231,7 +233,7 @@ def _unfit(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> str | N
             continue
         table = lake.table(target.asset)
         if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by)):
-            return f"schema_drift: {'/'.join(target.asset)}: {drift}"
+            return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
         if chosen.mode == "merge" and (why := rebuild_needed(lake, target, files_of(given.manifest, position), given)):
             return f"rebuild_needed: {why}; a merge target forgets a row only by being rebuilt"
     return None
@@ -321,11 +323,15 @@ def _outcome(
         counts=manifest.counts,
         files=tuple(FileOutcome(line.uri, file_status, reason, line.counts) for line in manifest.files),
         targets=targets,
-        checks=tuple(manifest.checks),
+        checks=tuple(_drifted(check) if (reason or "").startswith(DRIFT) else check for check in manifest.checks),
         quarantine=quarantine,
         steps=tuple(manifest.steps),
         quarantined_by_rule=dict(manifest.rejecting),
     )
+
+
+def _drifted(check: CheckOutcome) -> CheckOutcome:
+    return replace(check, passed=False) if check.name == DRIFT else check
 
 
 def _end(

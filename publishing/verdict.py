@@ -12,8 +12,6 @@ from publishing.manifest import Manifest
 from publishing.outcome import CheckOutcome
 from resources.lake_table import DataFile
 
-PLATFORM_CHECKS = ("contract", "control_totals", "quarantine_rate", "reconciled", "schema_drift")
-
 
 class RuleNotRunnable(Exception):
     """A rule kind that is checked but not run by this version (permanent: take it out or wait for the version)."""

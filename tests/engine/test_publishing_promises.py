@@ -354,6 +354,7 @@ def test_a_new_column_is_added_and_a_changed_type_is_held(feed: Feed) -> None:
     (held,) = feed.run()
     assert held.status == "held"
     assert "schema_drift: app/staging/feed: the type of v changed" in str(held.reason)
+    assert [check.name for check in held.checks if not check.passed] == ["schema_drift"]
     assert len(feed.rows("staging.feed", "id")) == 2
 
 
