@@ -41,7 +41,7 @@ lint: $(STAMP) ## Check style and types (the suite does the same)
 	@$(PY) -m pytest tests/unit/test_lint.py
 
 .PHONY: faults
-faults: $(STAMP) ## Kill runs at every named place and at random, and compare with a run that nobody killed (about 5 minutes)
+faults: $(STAMP) ## Kill runs at every named place and at random, and compare with a run that nobody killed (about 8 minutes)
 	@$(PY) -m tests.faults.run
 
 .PHONY: bench
