@@ -110,15 +110,21 @@ def bench_registers(work: Path, engine: str, large: int) -> None:
     inputs = (work / "small.txt", work / "large.txt")
     for size, path in zip(sizes, inputs, strict=True):
         registers(size, path, TEMPLATE)
-    contest(
-        f"registers, 110 fields, {engine}",
-        inputs,
-        sizes,
-        {
-            "datalake": lambda p: ["benchmarks.product", engine, "bench/registers", str(work / "lake"), str(p)],
-            "floor": lambda p: ["benchmarks.floor", str(p), str(work / "floor"), "|"],
-        },
-    )
+    contenders: dict[str, Callable[[Path], list[str]]] = {
+        "datalake": lambda p: ["benchmarks.product", engine, "bench/registers", str(work / "lake"), str(p)],
+        f"by hand, {engine}": lambda p: ["benchmarks.by_hand_registers", engine, str(p), str(work / "hand")],
+    }
+    if engine == "sail":
+        contenders["by hand, DuckDB"] = lambda p: ["benchmarks.by_hand_registers", "duckdb", str(p), str(work / "duck")]
+        contenders["floor"] = lambda p: ["benchmarks.floor", str(p), str(work / "floor"), "|"]
+    for name, make in contenders.items():
+        if name != "floor":
+            timed(make(inputs[0]), 1)
+    ours = work / "lake" / "applications" / "bench" / "staging" / "registers"
+    for theirs in ("hand", "duck") if engine == "sail" else ("hand",):
+        same_rows(ours, work / theirs / "table", "uli")
+    console.print("outputs compared: the same rows and values", style="green")
+    contest(f"registers, 110 fields, {engine}", inputs, sizes, contenders)
 
 
 def bench_files(work: Path, engine: str) -> None:
