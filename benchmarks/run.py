@@ -27,7 +27,6 @@ from benchmarks.generate import payments, registers
 PROJECT = Path(__file__).resolve().parent.parent
 TEMPLATE = PROJECT / "demo" / "registers" / "lar_2020_bank1_1000.txt"
 KEY = "a key for benchmarks only"
-TIMEOUT = 1800
 console = Console(width=120)
 
 

@@ -18,7 +18,6 @@ from pipeline_xml.location import Location
 from pipeline_xml.problems import Problem, Problems
 from pipeline_xml.rulebook import code
 
-DOCUMENTS = ("pipeline", "jobPipeline", "rulePack", "resources")
 _SCHEMAS = Path(__file__).parent / "schemas"
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _ROUNDS = 50

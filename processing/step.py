@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline_xml.checked import Reference, StepPlan, Transformation
+from pipeline_xml.checked import StepPlan, Transformation
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -49,10 +49,3 @@ class Runner(Transformation, Protocol):
     several_passes: bool
 
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame: ...
-
-
-def reference_frame(reference: Reference, session: Any) -> DataFrame:
-    """The reference table as a typed frame of its contract's columns; every row is valid (checked at load)."""
-    from processing.references import read_reference
-
-    return read_reference(reference, session)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 FUNCTIONS = ("count", "count_distinct", "sum", "avg", "min", "max")
-_NUMBERS_ONLY = ("sum", "avg")
 _WIDEST_SUMMED = 28  # decimal digits: ten more for ten thousand million rows are 38, where engines start to differ
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deltalake import DeltaTable
 
 from command_line.new import new
 from pipeline_xml.load import load_catalog
@@ -20,6 +19,7 @@ from publishing.outcome import BatchOutcome
 from publishing.run import run_pipeline
 from resources.engine import Engine
 from resources.settings import Settings
+from tests.delta_rows import delta_dataset
 
 PROJECT = Path(__file__).parents[2]
 CSV = PROJECT / "tests" / "data" / "csv"
@@ -46,7 +46,7 @@ def ran(engine: Engine, root: Path, file: Path) -> tuple[BatchOutcome, int, int,
     with open_lake(settings, catalog, engine) as lake:
         (batch,) = run_pipeline(lake, checked, run_id="test").batches
     table = data / "applications" / "app" / "staging" / "feed"
-    rows = DeltaTable(str(table)).to_pyarrow_table().to_pylist() if table.exists() else []
+    rows = delta_dataset(table).to_table().to_pylist() if table.exists() else []
     return batch, made.guess.records, made.guess.ragged, sorted(rows, key=lambda r: r["_source_record"])
 
 

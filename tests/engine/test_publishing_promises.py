@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,98 +9,13 @@ import pytest
 from deltalake import DeltaTable
 from sqlalchemy import select
 
-from pipeline_xml.checked import Catalog
-from pipeline_xml.load import load_catalog
-from processing.transformations import registry
 from publishing import attempt as attempts
 from publishing import intake
 from publishing.lake import open_lake
-from publishing.ledger import Batch, LandedFile
-from publishing.outcome import BatchOutcome
-from publishing.run import NotRunnable, run_pipeline
+from publishing.ledger import Batch
+from publishing.run import NotRunnable
 from resources.engine import Engine
-from resources.settings import Settings
-
-TEXT: Mapping[str, Any] = {"type": "string"}
-NUMBER: Mapping[str, Any] = {"type": "integer"}
-ZONE = '<resources><landingZone id="zone" type="local" uri="landing"/></resources>'
-DATED = "(?P&lt;business_date&gt;[0-9]{8})"
-APPEND = '<hive table="staging.feed" mode="append"/>'
-MERGE = '<hive table="staging.feed" mode="merge" keys="id" orderBy="v"/>'
-COPY = '<hive table="standardization.copy" mode="append"/>'
-
-
-def pipeline_xml(name: str, layer: str, source: str, steps: str, targets: str, policy: str = "") -> str:
-    transformations = f"<transformations>{steps}</transformations>" if steps else ""
-    return (
-        f'<pipeline id="{name}" version="1.0" layer="{layer}"><metadata><appName>app</appName></metadata>'
-        f"<sources>{source}</sources>{transformations}<targets>{targets}</targets>{policy}</pipeline>"
-    )
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A feed of `id` and `v` (or other columns) into staging, and what reads its table."""
-
-    root: Path
-    engine: Engine
-
-    def _write(self, layer: str, kind: str, name: str, text: str) -> None:
-        folder = self.root / "config" / "applications" / "app" / layer / kind
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-    def define(
-        self,
-        targets: str = APPEND,
-        steps: str = "",
-        pattern: str = ".*",
-        snapshot: bool = False,
-        policy: str = "",
-        **columns: Any,
-    ) -> None:
-        contract = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **(columns or {"v": NUMBER})}}
-        whole = ' snapshot="true"' if snapshot else ""
-        source = f'<csv id="s" landing="zone" pattern="{pattern}" header="true" schemaRef="schemas/s.json"{whole}/>'
-        self._write("staging", "resources", "zone.xml", ZONE)
-        self._write("staging", "schemas", "s.json", json.dumps(contract))
-        self._write("staging", "pipelines", "feed.xml", pipeline_xml("feed", "staging", source, steps, targets, policy))
-
-    def define_reader(self, read: str, targets: str = COPY, steps: str = "") -> None:
-        source = f'<hive id="t" table="staging.feed" read="{read}"/>'
-        text = pipeline_xml("reader", "standardization", source, steps, targets)
-        self._write("standardization", "pipelines", "reader.xml", text)
-
-    @property
-    def settings(self) -> Settings:
-        (self.root / "data" / "landing").mkdir(parents=True, exist_ok=True)
-        return Settings(self.root / "config", self.root / "data", self.engine.name)
-
-    def land(self, name: str, *lines: str) -> None:
-        (self.settings.data / "landing" / name).write_text("".join(f"{line}\n" for line in lines))
-
-    def catalog(self) -> Catalog:
-        return load_catalog(self.settings.config, registry())
-
-    def run(self, name: str = "feed", reprocess: bool = False) -> list[BatchOutcome]:
-        catalog = self.catalog()
-        pipeline = catalog.pipeline("app", name)
-        assert pipeline is not None
-        with open_lake(self.settings, catalog, self.engine) as lake:
-            return list(run_pipeline(lake, pipeline, run_id="test", reprocess=reprocess).batches)
-
-    def folder(self, table: str) -> Path:
-        return self.settings.application_data / "app" / table.replace(".", "/")
-
-    def rows(self, table: str, *columns: str) -> list[Any]:
-        """Sorted, by `deltalake` itself; one column as plain values."""
-        found = DeltaTable(str(self.folder(table))).to_pyarrow_table().select(list(columns)).to_pylist()
-        values = [tuple(row.values()) if len(columns) > 1 else row[columns[0]] for row in found]
-        return sorted(values, key=str)
-
-    def statuses(self) -> list[str]:
-        with open_lake(self.settings, self.catalog(), self.engine) as lake, lake.ledger.read() as session:
-            return list(session.scalars(select(LandedFile.status).order_by(LandedFile.arrival)))
+from tests.promised_feed import APPEND, COPY, DATED, MERGE, NUMBER, TEXT, Feed
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
 from processing.read_table import read_table_columns
 from resources.engine import SAIL, SPARK, Engine, open_engine
 from resources.lake_table import LakeTable
 from tests.delta_jars import delta_jars_folder
+from tests.delta_rows import delta_dataset
 from tests.golden_cases import CASES, as_json, expected, run_case
 
 pytestmark = [pytest.mark.spark, pytest.mark.parametrize("engine", [SPARK], indirect=True)]
@@ -85,7 +85,7 @@ def test_every_reader_sees_the_same_values_and_types(crossed: Crossed, case: str
     for path in found:
         ours = content(LakeTable(path).snapshot().dataset().to_table())
         assert ours[1], path
-        assert content(DeltaTable(str(path)).to_pyarrow_table()) == ours, ("deltalake", path)
+        assert content(delta_dataset(path).to_table()) == ours, ("deltalake", path)
         for name, engine in crossed.engines.items():
             assert read_as_table(engine, path) == ours, (name, path)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.delta_rows import delta_dataset
+
 PROJECT = Path(__file__).resolve().parents[2]
 CASE = PROJECT / "tests" / "cases" / "valid" / "payments"
 LAKE = Path(sys.executable).parent / "lake"
@@ -158,9 +160,7 @@ def test_checks_on_what_is_published(lake: Lake) -> None:
 
 
 def _rows(table: Path) -> int:
-    from deltalake import DeltaTable
-
-    return int(DeltaTable(str(table)).to_pyarrow_dataset().count_rows())
+    return int(delta_dataset(table).count_rows())
 
 
 def _delete_a_row(table: Path) -> None:
