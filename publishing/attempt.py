@@ -9,26 +9,25 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import CheckedPipeline, CheckedTarget
-from pipeline_xml.model import CsvSource, CsvTarget, HiveTarget
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource
 from processing.keys import SHORTEST
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
 from publishing import failpoints
-from publishing.export import export_csv, export_folder
+from publishing.ending import end_attempt
 from publishing.intake import stated_date
 from publishing.journal import attempt_entry
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
-from publishing.manifest import FileCounts, Manifest
-from publishing.merge import publish_merge, rebuild_needed
-from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome, TargetOutcome
+from publishing.manifest import Manifest
+from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome
+from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.quarantine import commit_quarantine
 from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput, stage
-from publishing.targets import Publication, Superseded, files_of, publish_table, replaces_unit, target_schema
+from publishing.targets import Publication
 from publishing.upstream import REWRITTEN, table_input
 from resources.secrets import SecretMissing
 
@@ -45,21 +44,21 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
     faults = _faults(pipeline, batch, files)
     if faults:
         outcome = _held_by_file(batch, files, attempt, faults)
-        return _end(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
+        return end_attempt(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
     raw = _raw_files(lake, pipeline, files)
     manifest = _manifest(lake, pipeline, batch, files, attempt, raw)
     given = Publication(
         batch, manifest, [item.delivery_key for item in files], attempt.run_id, lake.settings.data / manifest.root
     )
-    manifest = replace(manifest, held=manifest.held or _unfit(lake, pipeline, given))
+    manifest = replace(manifest, held=manifest.held or unfit(lake, pipeline, given))
     path, rejected = commit_quarantine(lake, pipeline, batch, manifest, raw, _aware(attempt.opened_at), run_id)
     quarantine = QuarantineOutcome(str(path), rejected)
     if manifest.held:
-        outcome = _outcome(batch, attempt, manifest, files, "held", manifest.held, (), quarantine)
+        outcome = outcome_of(batch, attempt, manifest, files, "held", manifest.held, (), quarantine)
     else:
-        outcome = _publish(lake, pipeline, batch, files, attempt, given, quarantine)
+        outcome = publish_targets(lake, pipeline, batch, files, attempt, given, quarantine)
     outcome = replace(outcome, seconds=round(time.monotonic() - begun, 3))
-    ended = _end(lake, pipeline, batch, files, attempt, outcome)
+    ended = end_attempt(lake, pipeline, batch, files, attempt, outcome)
     shutil.rmtree(lake.staged_root(pipeline.key, batch.id, attempt.number), ignore_errors=True)
     return ended
 
@@ -223,169 +222,6 @@ def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
         found = len(lake.secrets.key(name))
         if found < SHORTEST:
             raise SecretMissing(f"secret '{name}' has {found} bytes; a key needs at least {SHORTEST}")
-
-
-def _unfit(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> str | None:
-    """Why a target cannot take the rows; asked before anything is committed, so that none takes them alone."""
-    for position, target in enumerate(pipeline.targets):
-        chosen = target.target
-        if not isinstance(chosen, HiveTarget):
-            continue
-        table = lake.table(target.asset)
-        if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by)):
-            return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
-        if chosen.mode == "merge" and (why := rebuild_needed(lake, target, files_of(given.manifest, position), given)):
-            return f"rebuild_needed: {why}; a merge target forgets a row only by being rebuilt"
-    return None
-
-
-def _publish(
-    lake: Lake,
-    pipeline: CheckedPipeline,
-    batch: Batch,
-    files: Sequence[LandedFile],
-    attempt: Attempt,
-    given: Publication,
-    quarantine: QuarantineOutcome,
-) -> BatchOutcome:
-    """Every target in document order. One that has newer rows takes none, and the others go on.
-
-    A record is accepted where any target took it, and superseded where it lost in all of them.
-    """
-    manifest = given.manifest
-    targets: list[TargetOutcome] = []
-    lost: dict[int, int] = {}
-    taken, newer = False, ""
-    for position, target in enumerate(pipeline.targets):
-        rows = files_of(manifest, position)
-        written = sum(item.records for item in rows)
-        chosen = target.target
-        name = "/".join(target.asset)
-        try:
-            if isinstance(chosen, CsvTarget):
-                exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
-                folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
-                targets.append(TargetOutcome("csv", name, str(folder), None, written if exported is None else exported))
-                taken = True
-                continue
-            table = lake.table(target.asset)
-            if chosen.mode == "merge":
-                merged = publish_merge(lake, pipeline, target, rows, given)
-                version, written, lost = merged.version, merged.written, merged.superseded
-            else:
-                version = publish_table(pipeline, target, table, rows, given)
-                taken = True
-            targets.append(TargetOutcome("delta", name, str(table.root), version, written))
-        except Superseded as found:
-            newer = str(found)
-    if newer and not targets:
-        everything = {line.arrival: line.counts.accepted for line in manifest.files}
-        gone = _superseded(manifest, everything)
-        return _outcome(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
-    counted = manifest if taken else _superseded(manifest, lost)
-    return _outcome(batch, attempt, counted, files, "published", None, tuple(targets), quarantine)
-
-
-def _superseded(manifest: Manifest, lost: Mapping[int, int]) -> Manifest:
-    """The manifest with the records that lost in the target moved from accepted to superseded.
-
-    A table batch has one line, arrival 0, whatever files its records once came from.
-    """
-    lines = []
-    for line in manifest.files:
-        number = sum(lost.values()) if line.arrival == 0 else lost.get(line.arrival, 0)
-        counts = replace(
-            line.counts, accepted=line.counts.accepted - number, superseded=line.counts.superseded + number
-        )
-        lines.append(FileCounts(line.arrival, line.uri, counts))
-    return replace(manifest, files=lines)
-
-
-def _outcome(
-    batch: Batch,
-    attempt: Attempt,
-    manifest: Manifest,
-    files: Sequence[LandedFile],
-    status: str,
-    reason: str | None,
-    targets: tuple[TargetOutcome, ...],
-    quarantine: QuarantineOutcome,
-) -> BatchOutcome:
-    file_status = {"published": "published", "held": "held"}.get(status, "superseded")
-    return BatchOutcome(
-        batch=batch.id,
-        key=batch.key,
-        business_date=batch.business_date.isoformat(),
-        attempt=attempt.number,
-        origin=batch.origin,
-        status=status,  # type: ignore[arg-type]  # one of the literals above
-        reason=reason,
-        counts=manifest.counts,
-        files=tuple(FileOutcome(line.uri, file_status, reason, line.counts) for line in manifest.files),
-        targets=targets,
-        checks=tuple(_drifted(check) if (reason or "").startswith(DRIFT) else check for check in manifest.checks),
-        quarantine=quarantine,
-        steps=tuple(manifest.steps),
-        quarantined_by_rule=dict(manifest.rejecting),
-    )
-
-
-def _drifted(check: CheckOutcome) -> CheckOutcome:
-    return replace(check, passed=False) if check.name == DRIFT else check
-
-
-def _end(
-    lake: Lake,
-    pipeline: CheckedPipeline,
-    batch: Batch,
-    files: Sequence[LandedFile],
-    attempt: Attempt,
-    outcome: BatchOutcome,
-) -> BatchOutcome:
-    """Journal first, then the ledger: the ledger can be made again from the journal."""
-    document = outcome.as_dict()
-    lake.journal.write(attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome"), document)
-    failpoints.reached("outcome.journaled")
-    status = "superseded" if outcome.status == "nothing_to_do" else outcome.status
-    with lake.ledger.write() as session:
-        stored = session.get_one(Batch, batch.id)
-        session.get_one(Attempt, (batch.id, attempt.number)).outcome = document
-        if stored.attempt != attempt.number:  # a later one was opened meanwhile: the batch is its to end
-            return outcome
-        stored.status = status
-        if outcome.status == "held":
-            stored.reason = (outcome.reason or "")[:500]
-        elif batch.origin == "files":
-            stored.reason = None
-        by_arrival = {item.arrival: line for item, line in zip(files, outcome.files, strict=False)}
-        for item in files:
-            landed = session.get_one(LandedFile, item.arrival)
-            landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival else status
-            landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
-            landed.facts = item.facts
-        if status == "published" and any(_replaces(target, batch) for target in pipeline.targets):
-            _replace_older(session, stored)
-    failpoints.reached("ledger.ended")
-    return outcome
-
-
-def _replaces(target: CheckedTarget, batch: Batch) -> bool:
-    return isinstance(target.target, HiveTarget) and replaces_unit(target, batch)
-
-
-def _replace_older(session: Session, newest: Batch) -> None:
-    """The batches whose unit this one replaced have no row in the target any more."""
-    older = select(Batch).where(
-        Batch.pipeline == newest.pipeline,
-        Batch.business_date == newest.business_date,
-        Batch.sender.is_not_distinct_from(newest.sender),
-        Batch.arrival < newest.arrival,
-        Batch.status == "published",
-    )
-    for batch in session.scalars(older):
-        batch.status = "superseded"
-        for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
-            landed.status = "superseded"
 
 
 def _aware(moment: datetime) -> datetime:

@@ -211,7 +211,7 @@ def claim_ready(
     claims: list[ReadyClaim] = []
     left: dict[str, dict[str, tuple[int, str, float]]] = {}
     waiting: dict[str, Sighting] = {}
-    ledger = Ledger.at(settings.data)
+    ledger = Ledger.of(settings)
     try:
         for pipeline in landing_pipelines(app, zone):
             source = pipeline.driving.source

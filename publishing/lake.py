@@ -32,7 +32,7 @@ class Lake:
 
     @cached_property
     def ledger(self) -> Ledger:
-        ledger = Ledger.at(self.settings.data)
+        ledger = Ledger.of(self.settings)
         self._stack.callback(ledger.close)
         return ledger
 

@@ -5,6 +5,7 @@ Exactly one rule lives in its constraints: a delivery key belongs to the first b
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -24,8 +25,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-HEAD = "0001"
+from resources.settings import Settings
+
+HEAD = "0002"
+LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
 
 class Base(DeclarativeBase):
@@ -93,7 +98,10 @@ class Delivery(Base):
 
 
 class Batch(Base):
-    """The unit that commits. status: open, published, held, failed. `window` is the range of a lake-table batch."""
+    """The unit that commits. status: open, published, held, superseded, withdrawn, unpublished.
+
+    `origin`: files, table, replay. `window`: the range of a lake-table batch; of a replay, the batch it came from.
+    """
 
     __tablename__ = "batch"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -130,7 +138,10 @@ def now() -> datetime:
 
 
 class Ledger:
-    """Sessions over one database. SQLite runs in WAL mode with a busy timeout of 30 s."""
+    """Sessions over one database. SQLite runs in WAL mode with a busy timeout of 30 s.
+
+    On either database one transaction writes at a time: what it reads nobody changes meanwhile.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -144,6 +155,11 @@ class Ledger:
         """The SQLite ledger of a lake root."""
         data.mkdir(parents=True, exist_ok=True)
         return Ledger(f"sqlite:///{data / 'ledger.db'}")
+
+    @staticmethod
+    def of(settings: Settings) -> Ledger:
+        """The ledger that DATALAKE_LEDGER names, else the SQLite file of the lake root."""
+        return Ledger(settings.ledger) if settings.ledger else Ledger.at(settings.data)
 
     def _migrate(self) -> None:
         # Alembic costs a tenth of a second to import: only where the database is not at the head yet.
@@ -170,6 +186,8 @@ class Ledger:
             if self.engine.dialect.name == "sqlite":
                 # The driver begins at the first change only: two writers would both read what they then both change.
                 session.execute(text("BEGIN IMMEDIATE"))
+            else:
+                session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             yield session
 
     @contextmanager
@@ -184,7 +202,14 @@ class Ledger:
 def _sqlite_settings(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    # The change to WAL does not wait for another connection that makes it too: it is tried again.
+    retrying = Retrying(
+        retry=retry_if_exception_type(sqlite3.OperationalError),
+        stop=stop_after_delay(30),
+        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        reraise=True,
+    )
+    retrying(cursor.execute, "PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENGINES = ("sail", "spark")
+LEDGERS = ("sqlite:///", "postgresql+psycopg2://")
 
 
 class SettingsError(Exception):
@@ -19,6 +20,7 @@ class Settings:
     """`config` holds the definitions, `data` is the lake root; `applications` empty means all.
 
     `secrets` is the folder of secret files. It travels to the workers of an engine, whose environment may be another.
+    `ledger` is the URL of its database, None for SQLite in the lake root; passwords come from PGPASSFILE or PGPASSWORD.
     """
 
     config: Path
@@ -28,18 +30,23 @@ class Settings:
     environment: str = "dev"
     applications: tuple[str, ...] = ()
     secrets: Path | None = None
+    ledger: str | None = None
 
     @staticmethod
     def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         """DATALAKE_CONFIG, DATALAKE_DATA, DATALAKE_ENGINE, DATALAKE_SPARK_REMOTE, DATALAKE_ENV, DATALAKE_APPLICATIONS,
-        DATALAKE_SECRETS.
+        DATALAKE_SECRETS, DATALAKE_LEDGER.
         """
         env = os.environ if env is None else env
         project = Path(__file__).resolve().parent.parent
         engine = env.get("DATALAKE_ENGINE", "sail")
         if engine not in ENGINES:
             raise SettingsError(f"DATALAKE_ENGINE is '{engine}'; valid: {', '.join(ENGINES)}")
+        ledger = env.get("DATALAKE_LEDGER") or None
+        if ledger is not None and not ledger.startswith(LEDGERS):
+            raise SettingsError(f"DATALAKE_LEDGER is no database that holds a ledger; valid: {', '.join(LEDGERS)}…")
         return Settings(
+            ledger=ledger,
             config=Path(env.get("DATALAKE_CONFIG", project / "config")).absolute(),
             data=Path(env.get("DATALAKE_DATA", project / "data")).absolute(),
             engine=engine,

@@ -6,11 +6,13 @@ bears DDL inside a transaction, if the transaction is begun by hand; the second 
 
 from alembic import context
 
-from publishing.ledger import Base
+from publishing.ledger import LOCK, Base
 
 connection = context.config.attributes["connection"]
 if connection.dialect.name == "sqlite":
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+else:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
 context.configure(
     connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True
 )

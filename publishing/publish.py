@@ -1,0 +1,127 @@
+"""Publishing a staged attempt: whether its targets can take it, then every target in document order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvTarget, HiveTarget
+from publishing.export import export_csv, export_folder
+from publishing.lake import Lake
+from publishing.ledger import Attempt, Batch, LandedFile
+from publishing.manifest import FileCounts, Manifest
+from publishing.merge import publish_merge, rebuild_needed
+from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
+from publishing.targets import Publication, Superseded, files_of, publish_table, target_schema
+
+DRIFT = "schema_drift"
+
+
+def unfit(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> str | None:
+    """Why a target cannot take the rows; asked before anything is committed, so that none takes them alone."""
+    for position, target in enumerate(pipeline.targets):
+        chosen = target.target
+        if not isinstance(chosen, HiveTarget):
+            continue
+        table = lake.table(target.asset)
+        if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by)):
+            return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
+        if chosen.mode == "merge" and (why := rebuild_needed(lake, target, files_of(given.manifest, position), given)):
+            return f"rebuild_needed: {why}; a merge target forgets a row only by being rebuilt"
+    return None
+
+
+def publish_targets(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    attempt: Attempt,
+    given: Publication,
+    quarantine: QuarantineOutcome,
+) -> BatchOutcome:
+    """Every target in document order. One that has newer rows takes none, and the others go on.
+
+    A record is accepted where any target took it, and superseded where it lost in all of them.
+    """
+    manifest = given.manifest
+    targets: list[TargetOutcome] = []
+    lost: dict[int, int] = {}
+    taken, newer = False, ""
+    for position, target in enumerate(pipeline.targets):
+        rows = files_of(manifest, position)
+        written = sum(item.records for item in rows)
+        chosen = target.target
+        name = "/".join(target.asset)
+        try:
+            if isinstance(chosen, CsvTarget):
+                exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
+                folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
+                targets.append(TargetOutcome("csv", name, str(folder), None, written if exported is None else exported))
+                taken = True
+                continue
+            table = lake.table(target.asset)
+            if chosen.mode == "merge":
+                merged = publish_merge(lake, pipeline, target, rows, given)
+                version, written, lost = merged.version, merged.written, merged.superseded
+            else:
+                version = publish_table(pipeline, target, table, rows, given)
+                taken = True
+            targets.append(TargetOutcome("delta", name, str(table.root), version, written))
+        except Superseded as found:
+            newer = str(found)
+    if newer and not targets:
+        everything = {line.arrival: line.counts.accepted for line in manifest.files}
+        gone = _superseded(manifest, everything)
+        return outcome_of(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
+    counted = manifest if taken else _superseded(manifest, lost)
+    return outcome_of(batch, attempt, counted, files, "published", None, tuple(targets), quarantine)
+
+
+def _superseded(manifest: Manifest, lost: Mapping[int, int]) -> Manifest:
+    """The manifest with the records that lost in the target moved from accepted to superseded.
+
+    A table batch has one line, arrival 0, whatever files its records once came from.
+    """
+    lines = []
+    for line in manifest.files:
+        number = sum(lost.values()) if line.arrival == 0 else lost.get(line.arrival, 0)
+        counts = replace(
+            line.counts, accepted=line.counts.accepted - number, superseded=line.counts.superseded + number
+        )
+        lines.append(FileCounts(line.arrival, line.uri, counts))
+    return replace(manifest, files=lines)
+
+
+def outcome_of(
+    batch: Batch,
+    attempt: Attempt,
+    manifest: Manifest,
+    files: Sequence[LandedFile],
+    status: str,
+    reason: str | None,
+    targets: tuple[TargetOutcome, ...],
+    quarantine: QuarantineOutcome,
+) -> BatchOutcome:
+    file_status = {"published": "published", "held": "held"}.get(status, "superseded")
+    return BatchOutcome(
+        batch=batch.id,
+        key=batch.key,
+        business_date=batch.business_date.isoformat(),
+        attempt=attempt.number,
+        origin=batch.origin,
+        status=status,  # type: ignore[arg-type]  # one of the literals above
+        reason=reason,
+        counts=manifest.counts,
+        files=tuple(FileOutcome(line.uri, file_status, reason, line.counts) for line in manifest.files),
+        targets=targets,
+        checks=tuple(_drifted(check) if (reason or "").startswith(DRIFT) else check for check in manifest.checks),
+        quarantine=quarantine,
+        steps=tuple(manifest.steps),
+        quarantined_by_rule=dict(manifest.rejecting),
+    )
+
+
+def _drifted(check: CheckOutcome) -> CheckOutcome:
+    return replace(check, passed=False) if check.name == DRIFT else check

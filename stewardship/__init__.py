@@ -1,0 +1,1 @@
+"""The way back: quarantined records assigned, corrected, approved by another person, replayed; every step audited."""
