@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from pipeline_xml.element import Element
 from pipeline_xml.model import (
+    DefaultAssignment,
     ErrorPolicy,
+    EscalationLevel,
     JobPipeline,
     LandingZone,
     Metadata,
@@ -18,8 +21,10 @@ from pipeline_xml.model import (
     SecretKey,
     Step,
     StepColumn,
+    Steward,
+    Workflow,
 )
-from pipeline_xml.place import items
+from pipeline_xml.place import items, word_places, words
 from pipeline_xml.sources_and_targets import source, target
 
 _RULE_ATTRIBUTES = frozenset({"id", "severity", "threshold", "owner", "runbook", "description"})
@@ -168,6 +173,45 @@ def _rule(e: Element, owner: str) -> Rule:
         where=e.where,
         places=e.all_places("columns", "values"),
     )
+
+
+def workflow(root: Element, app: str) -> Workflow:
+    """The way back that a `<workflow>` document describes."""
+    approval, replay, names = root.child("approval"), root.child("replay"), root.attributes["pipelines"]
+    roles = approval.attributes["roles"] if approval else "approver"
+    return Workflow(
+        app=app,
+        id=root.attributes["id"],
+        pipelines=words(names),
+        description=" ".join((root.value("description") or "").split()),
+        owner=root.value("owner") or "",
+        assignments=tuple(
+            DefaultAssignment(to=a["to"], rule=a.get("rule"), where=e.where, places=e.places)
+            for e, a in _children(root, "assignment")
+        ),
+        approval_roles=words(roles),
+        replay=cast(Any, replay.attributes["mode"]) if replay else "manual",
+        sla=root.value("sla"),
+        escalations=tuple(
+            EscalationLevel(after=a["after"], to=a["to"], where=e.where, places=e.places)
+            for e, a in _children(root, "escalation")
+        ),
+        stewards=tuple(
+            Steward(user=a["user"], role=cast(Any, a["role"]), where=e.where, places=e.places)
+            for e, a in _children(root, "steward")
+        ),
+        where=root.where,
+        places={
+            **root.all_places(),
+            **word_places("pipelines", names, root.places["pipelines"]),
+            **(word_places("roles", roles, approval.places["roles"]) if approval else {}),
+            **({"mode": replay.places["mode"]} if replay else {}),
+        },
+    )
+
+
+def _children(root: Element, tag: str) -> Iterable[tuple[Element, dict[str, str]]]:
+    return ((e, e.attributes) for e in root.children if e.tag == tag)
 
 
 def resources(root: Element, app: str) -> tuple[tuple[LandingZone, ...], tuple[SecretKey, ...]]:

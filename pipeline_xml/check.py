@@ -65,6 +65,7 @@ def check_applications(
             a.jobs,
             a.zones,
             a.keys,
+            a.workflows,
         )
         for a in applications
     )

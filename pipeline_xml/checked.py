@@ -24,6 +24,7 @@ from pipeline_xml.model import (
     Rule,
     SecretKey,
     Step,
+    Workflow,
 )
 from pipeline_xml.problems import Problems
 from pipeline_xml.types import DataType
@@ -197,6 +198,7 @@ class CheckedApplication:
     jobs: tuple[JobPipeline, ...] = ()
     zones: tuple[LandingZone, ...] = ()
     keys: tuple[SecretKey, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,3 +219,18 @@ class Catalog:
     def job(self, app: str, job_id: str) -> JobPipeline | None:
         found = self.application(app)
         return next((j for j in found.jobs if j.id == job_id), None) if found else None
+
+    def workflow(self, pipeline_key: str) -> Workflow | None:
+        """The workflow that names the pipeline `app/id`."""
+        app, _, pipeline_id = pipeline_key.partition("/")
+        found = self.application(app)
+        return next((w for w in found.workflows if pipeline_id in w.pipelines), None) if found else None
+
+    def remediation_sla(self, pipeline_key: str) -> str | None:
+        """How long a quarantined batch of the pipeline may stay open: its workflow's sla, else its remediationSla."""
+        workflow = self.workflow(pipeline_key)
+        if workflow is not None and workflow.sla is not None:
+            return workflow.sla
+        app, _, pipeline_id = pipeline_key.partition("/")
+        checked = self.pipeline(app, pipeline_id)
+        return checked.pipeline.error_policy.remediation_sla if checked else None

@@ -22,6 +22,7 @@ from pipeline_xml.model import (
     Pipeline,
     RulePack,
     SecretKey,
+    Workflow,
 )
 from pipeline_xml.problems import DefinitionError, Problem, Problems
 from pipeline_xml.read import read_document
@@ -32,6 +33,7 @@ NO_ROOT = code("LK023", "The config root has no applications folder, or not the 
 WRONG_FOLDER = code("LK101", "A pipeline's layer is not that of the folder it stands in.")
 
 _KINDS = {"pipelines": "pipeline", "jobs": "jobPipeline", "resources": "resources"}
+_EXCEPTIONS = {"rules": "rulePack", "workflows": "workflow"}
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class _Found:
     packs: list[RulePack] = field(default_factory=list)
     zones: list[LandingZone] = field(default_factory=list)
     keys: list[SecretKey] = field(default_factory=list)
+    workflows: list[Workflow] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
 
 
@@ -137,8 +140,9 @@ def _read_application(
         for folder, kind in _KINDS.items():
             for path in sorted((home / layer / folder).glob("*.xml")):
                 _read_one(root, path, kind, name, layer, variables, problems, found, texts)
-    for path in sorted((home / "exceptions" / "rules").glob("*.xml")):
-        _read_one(root, path, "rulePack", name, None, variables, problems, found, texts)
+    for folder, kind in _EXCEPTIONS.items():
+        for path in sorted((home / "exceptions" / folder).glob("*.xml")):
+            _read_one(root, path, kind, name, None, variables, problems, found, texts)
     return Application(
         name,
         tuple(found.pipelines),
@@ -146,6 +150,7 @@ def _read_application(
         tuple(found.packs),
         tuple(found.zones),
         tuple(found.keys),
+        tuple(found.workflows),
         frozenset(found.unread),
     )
 
@@ -177,6 +182,8 @@ def _read_one(
         found.jobs.append(build_model.job(element, app))
     elif kind == "rulePack":
         found.packs.append(build_model.rule_pack(element, app))
+    elif kind == "workflow":
+        found.workflows.append(build_model.workflow(element, app))
     else:
         zones, keys = build_model.resources(element, app)
         found.zones += zones

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +11,8 @@ from pipeline_xml.location import Location
 Layer = Literal["staging", "standardization", "service"]
 LAYERS: tuple[Layer, ...] = ("staging", "standardization", "service")
 Grain = Literal["day", "month", "quarter", "year"]
+Role = Literal["steward", "approver", "auditor"]
+ROLES: tuple[Role, ...] = ("steward", "approver", "auditor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +273,54 @@ class SecretKey(Node):
     secret_ref: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultAssignment(Node):
+    """Who looks after a batch in which `rule` rejected records; without a rule, after any batch."""
+
+    to: str
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalationLevel(Node):
+    """Who is told when a batch is still open that long (an ISO-8601 duration) after its SLA passed."""
+
+    after: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steward(Node):
+    user: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow(Node):
+    """The way back of what some pipelines of one application quarantine.
+
+    The first assignment that fits a batch counts. `sla` runs from the moment a batch was quarantined; without it, each
+    pipeline's remediationSla. `escalations` are levels 1, 2, … Without `stewards` everybody is steward and approver.
+    """
+
+    app: str
+    id: str
+    pipelines: tuple[str, ...]
+    description: str = ""
+    owner: str = ""
+    assignments: tuple[DefaultAssignment, ...] = ()
+    approval_roles: tuple[str, ...] = ("approver",)
+    replay: Literal["manual", "onApproval"] = "manual"
+    sla: str | None = None
+    escalations: tuple[EscalationLevel, ...] = ()
+    stewards: tuple[Steward, ...] = ()
+
+    def assignee(self, rules: Collection[str]) -> str | None:
+        """Who looks after a batch whose records those rules rejected; `contract` stands for all of the contract's."""
+        found = {*rules} | ({"contract"} if any(r.startswith("contract.") for r in rules) else set())
+        return next((a.to for a in self.assignments if a.rule is None or a.rule in found), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """`unread` are the kinds of documents of which one could not be read: a name that is missing may stand there."""
@@ -281,4 +331,5 @@ class Application:
     packs: tuple[RulePack, ...] = ()
     zones: tuple[LandingZone, ...] = ()
     keys: tuple[SecretKey, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
     unread: frozenset[str] = frozenset()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pipeline_xml.location import Location
 
 
@@ -18,3 +20,16 @@ def within(where: Location, value: str, item: str) -> Location:
             return where.at(offset + len(part) - len(part.lstrip()))
         offset += len(part) + 1
     return where
+
+
+def words(value: str) -> tuple[str, ...]:
+    """`a b,c` -> (a, b, c): names that may be separated by spaces as well."""
+    return tuple(value.replace(",", " ").split())
+
+
+def word_places(name: str, value: str, where: Location) -> dict[str, Location]:
+    """The places of the words of a list attribute `name` that starts at `where`, as name:word; the first of each."""
+    found: dict[str, Location] = {}
+    for match in re.finditer(r"[^\s,]+", value):
+        found.setdefault(f"{name}:{match[0]}", where.at(match.start()))
+    return found
