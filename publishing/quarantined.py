@@ -1,0 +1,147 @@
+"""What lies in quarantine, by batch: the ledger's rows of `quarantined_batch`, counted from the quarantine tables.
+
+One row a batch, however many records, so that a list of batches never opens a table. The rows are derived: whoever
+changes entries of a batch counts its row anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from publishing.decisions import QuarantinedBatch
+from publishing.lake import Lake
+from publishing.ledger import Attempt, Batch
+from publishing.quarantine import HELD, OPEN
+from resources.lake_table import DataFile, Snapshot
+
+ROWS = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The entries of a batch: by state, and by rule those that are open or held. `first_at` is UTC without zone."""
+
+    states: Mapping[str, int]
+    rules: Mapping[str, int]
+    first_at: datetime
+
+    @property
+    def records(self) -> int:
+        return sum(self.states.values())
+
+
+def refresh(lake: Lake, pipeline: str, batch_id: str) -> None:
+    """Counts the batch's row anew and stores it; a batch without entries has none.
+
+    Where entries of the batch change meanwhile they are counted again: the row is never older than its table.
+    """
+    table = lake.quarantine(pipeline)
+    while True:
+        files, counted = [], None
+        if table.exists:
+            snapshot = table.snapshot()
+            files = _files_of(snapshot, batch_id)
+            counted = count_entries(snapshot, files, batch_id).get(batch_id)
+        with lake.ledger.write() as session:
+            now = _files_of(table.snapshot(), batch_id) if table.exists else []
+            if [item.path for item in now] == [item.path for item in files]:
+                _store(session, batch_id, counted)
+                return
+
+
+def refresh_all(lake: Lake, pipeline: str) -> None:
+    """`refresh` for every batch with entries or a row. A batch of a table takes over entries of those before it."""
+    with lake.ledger.read() as session:
+        known = set(session.scalars(select(QuarantinedBatch.batch_id).where(QuarantinedBatch.pipeline == pipeline)))
+    table = lake.quarantine(pipeline)
+    if table.exists:
+        snapshot = table.snapshot()
+        known |= set(count_entries(snapshot, snapshot.files()))
+    for batch_id in sorted(known):
+        refresh(lake, pipeline, batch_id)
+
+
+def count_entries(snapshot: Snapshot, files: Sequence[DataFile], batch_id: str | None = None) -> dict[str, Counted]:
+    """The entries in these files by batch, of one or of all; a record counts once for a rule, however many columns."""
+    import pyarrow.dataset as ds
+
+    columns = ["batch_id", "state", "quarantined_at", "errors"]
+    states: dict[str, Counter[str]] = {}
+    rules: dict[str, Counter[str]] = {}
+    first: dict[str, datetime] = {}
+    only = None if batch_id is None else ds.field("batch_id") == batch_id
+    for rows in snapshot.dataset(files).to_batches(columns=columns, filter=only, batch_size=ROWS):
+        for found in _states(rows):
+            states.setdefault(found["batch_id"], Counter())[found["state"]] += found["count_all"]
+            moment = found["quarantined_at_min"].astimezone(UTC).replace(tzinfo=None)
+            first[found["batch_id"]] = min(moment, first.get(found["batch_id"], moment))
+        for found in _rules(rows):
+            rules.setdefault(found["batch"], Counter())[found["rule"]] += found["count_all"]
+    return {each: Counted(dict(count), dict(rules.get(each, {})), first[each]) for each, count in states.items()}
+
+
+def _states(rows: Any) -> list[dict[str, Any]]:
+    import pyarrow as pa
+
+    table = pa.table([rows["batch_id"], rows["state"], rows["quarantined_at"]], ["batch_id", "state", "quarantined_at"])
+    wanted = [([], "count_all"), ("quarantined_at", "min")]
+    found: list[dict[str, Any]] = table.group_by(["batch_id", "state"]).aggregate(wanted).to_pylist()
+    return found
+
+
+def _rules(rows: Any) -> list[dict[str, Any]]:
+    """By batch and rule, of entries that still ask for somebody."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    waiting = rows.filter(pc.is_in(rows["state"], pa.array([OPEN, HELD])))
+    errors = waiting["errors"]
+    parents = pc.list_parent_indices(errors)
+    names = ["row", "batch", "rule"]
+    flat = pa.table([parents, waiting["batch_id"].take(parents), errors.flatten().field("rule")], names)
+    once = flat.group_by(names).aggregate([])
+    found: list[dict[str, Any]] = once.group_by(["batch", "rule"]).aggregate([([], "count_all")]).to_pylist()
+    return found
+
+
+def _files_of(snapshot: Snapshot, batch_id: str) -> list[DataFile]:
+    return [item for item in snapshot.files() if item.may_hold("batch_id", batch_id)]
+
+
+def _store(session: Session, batch_id: str, counted: Counted | None) -> None:
+    batch = session.get(Batch, batch_id)
+    if counted is None or batch is None:
+        session.execute(delete(QuarantinedBatch).where(QuarantinedBatch.batch_id == batch_id))
+        return
+    session.merge(
+        QuarantinedBatch(
+            batch_id=batch_id,
+            pipeline=batch.pipeline,
+            key=batch.key,
+            business_date=batch.business_date,
+            records=counted.records,
+            open=counted.states.get(OPEN, 0),
+            states=counted.states,
+            rules=counted.rules,
+            quarantined_at=min(counted.first_at, _rejecting_since(session, batch_id) or counted.first_at),
+        )
+    )
+
+
+def _rejecting_since(session: Session, batch_id: str) -> datetime | None:
+    """When the first of the attempts opened that have rejected ever since: a reprocess starts no new deadline."""
+    since = None
+    attempts = select(Attempt).where(Attempt.batch_id == batch_id, Attempt.outcome.is_not(None))
+    for attempt in session.scalars(attempts.order_by(Attempt.number.desc())):
+        quarantine = (attempt.outcome or {}).get("quarantine")
+        if not quarantine or not quarantine["records"]:
+            break
+        since = attempt.opened_at
+    return since
