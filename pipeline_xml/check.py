@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_xml import rules_accounting, rules_jobs, rules_names, rules_settings
+from pipeline_xml import rules_accounting, rules_jobs, rules_names, rules_settings, rules_workflows
 from pipeline_xml.check_pipeline import PipelineCheck, Surroundings
+from pipeline_xml.check_workflows import check_workflow
 from pipeline_xml.checked import CheckedApplication, CheckedPipeline, Transformation
 from pipeline_xml.lake_tables import PipelineKey, Table, in_order, producers
 from pipeline_xml.lookups import Lookups
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline_xml.load import Documents
 
 # Their rules register themselves when they are imported.
-RULE_MODULES = (rules_names, rules_settings, rules_accounting, rules_jobs)
+RULE_MODULES = (rules_names, rules_settings, rules_accounting, rules_jobs, rules_workflows)
 
 
 def check_applications(
@@ -58,6 +59,10 @@ def check_applications(
             checked[(pipeline.app, pipeline.id)] = found
             for table, written in written_tables(found):
                 tables.setdefault(table, written)
+    for application in applications:
+        resolved = [found for found in checked.values() if found.pipeline.app == application.name]
+        for workflow in application.workflows:
+            check_workflow(workflow, resolved, problems)
     return tuple(
         CheckedApplication(
             a.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -316,9 +316,12 @@ class Workflow(Node):
     stewards: tuple[Steward, ...] = ()
 
     def assignee(self, rules: Collection[str]) -> str | None:
-        """Who looks after a batch whose records those rules rejected; `contract` stands for all of the contract's."""
-        found = {*rules} | ({"contract"} if any(r.startswith("contract.") for r in rules) else set())
-        return next((a.to for a in self.assignments if a.rule is None or a.rule in found), None)
+        """Who looks after a batch whose records those rules rejected; `contract` stands for all of `contract.…`."""
+        return next((a.to for a in self.assignments if a.rule is None or _one_is(a.rule, rules)), None)
+
+
+def _one_is(name: str, rules: Iterable[str]) -> bool:
+    return any(rule == name or rule.startswith(f"{name}.") for rule in rules)
 
 
 @dataclass(frozen=True, slots=True)

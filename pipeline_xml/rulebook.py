@@ -24,7 +24,7 @@ CHAPTERS = {
     "LK3": "Transformations",
     "LK4": "Contracts",
     "LK5": "Accounting",
-    "LK6": "Jobs and resources",
+    "LK6": "Jobs, resources and workflows",
 }
 
 

@@ -55,6 +55,10 @@ def durations(applications: tuple[Application, ...], report: Report) -> None:
         for zone in application.zones:
             _duration(zone, "poll", zone.poll, report)
             _duration(zone, "settle", zone.settle, report)
+        for workflow in application.workflows:
+            _duration(workflow, "sla", workflow.sla, report)
+            for level in workflow.escalations:
+                _duration(level, "after", level.after, report)
 
 
 def _duration(node: Node, name: str, written: str | None, report: Report) -> None:

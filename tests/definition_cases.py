@@ -27,6 +27,7 @@ _PLACES = {
     "jobPipeline": f"{_SHOP}/staging/jobs/daily.xml",
     "resources": f"{_SHOP}/staging/resources/resources.xml",
     "rulePack": f"{_SHOP}/exceptions/rules/orders.xml",
+    "workflow": f"{_SHOP}/exceptions/workflows/orders.xml",
 }
 
 
@@ -50,7 +51,7 @@ def lay_out(case: Path, root: Path) -> Path:
     if case.is_dir():
         shutil.copytree(case, root, dirs_exist_ok=True)
         return root
-    tag = re.search(rb"<(pipeline|jobPipeline|resources|rulePack)\b", case.read_bytes())
+    tag = re.search(rb"<(pipeline|jobPipeline|resources|rulePack|workflow)\b", case.read_bytes())
     name = tag[1].decode() if tag and not case.name.startswith("LK010") else "pipeline"
     shutil.copyfile(case, root / _PLACES[name])
     return root
