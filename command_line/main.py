@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from pipeline_xml.checked import Catalog
-from pipeline_xml.problems import DefinitionError, nearest
+from command_line.catalog import WrongUse, business_day, load, resolve
+from pipeline_xml.problems import DefinitionError
 from resources.settings import Settings, SettingsError
 
 EXIT = {"published": 0, "nothing_to_do": 0, "held": 3, "failed": 1}
@@ -24,10 +23,6 @@ app = typer.Typer(
     name="lake", help="Run, check and explain data lake pipelines.", no_args_is_help=True, add_completion=False
 )
 err = Console(stderr=True)
-
-
-class WrongUse(Exception):
-    """Something the caller named does not exist; says what does."""
 
 
 def wide_console() -> Console:
@@ -59,46 +54,6 @@ def _print_problems(error: DefinitionError) -> None:
     err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def load(settings: Settings) -> Catalog:
-    """The checked definitions of the config root; DefinitionError with every problem of every file."""
-    from pipeline_xml.load import load_catalog
-    from processing.transformations import registry
-
-    if not settings.config.is_dir():
-        raise SettingsError(f"DATALAKE_CONFIG is {settings.config}, which is no folder")
-    return load_catalog(settings.config, registry(), settings.environment, settings.applications)
-
-
-def resolve(catalog: Catalog, name: str) -> tuple[str, str]:
-    """(application, pipeline or job) of `APP/NAME`; WrongUse names what there is."""
-    application, _, wanted = name.partition("/")
-    names = [a.name for a in catalog.applications]
-    if application not in names:
-        raise WrongUse(f"no application '{application}'{_guess(application, names)}; there are: {', '.join(names)}")
-    found = catalog.application(application)
-    assert found is not None  # noqa: S101 - its name is in the list
-    inside = [p.pipeline.id for p in found.pipelines] + [j.id for j in found.jobs]
-    if wanted not in inside:
-        raise WrongUse(
-            f"no pipeline or job '{wanted}' in {application}{_guess(wanted, inside)}; there are: {', '.join(inside)}"
-        )
-    return application, wanted
-
-
-def _guess(value: str, valid: list[str]) -> str:
-    close = nearest(value, valid)
-    return f". Did you mean {close}?" if close else ""
-
-
-def _date(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise WrongUse(f"--date is '{text}'; valid: a date such as 2024-12-31") from None
-
-
 @app.command("run")
 def run_command(
     name: Annotated[str, typer.Argument(metavar="APP/PIPELINE_OR_JOB")],
@@ -110,7 +65,7 @@ def run_command(
     settings = Settings.from_environment()
     catalog = load(settings)
     application, wanted = resolve(catalog, name)
-    day = _date(business_date)
+    day = business_day(business_date)
     from datalake_assets.execute import execute
 
     outcome = execute(settings, application, wanted, day, reprocess, catalog=catalog)
@@ -139,7 +94,7 @@ def checks_command(
         resolve(catalog, f"{application}/")
     from datalake_assets.execute import execute_checks
 
-    found = execute_checks(settings, application, wanted or None, _date(business_date), catalog=catalog)
+    found = execute_checks(settings, application, wanted or None, business_day(business_date), catalog=catalog)
     rows = [(p, c) for p, group in found.checks.items() for c in group]
     if as_json:
         document = [{"pipeline": p, **asdict(c)} for p, c in rows]
