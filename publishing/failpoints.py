@@ -13,8 +13,11 @@ from collections.abc import Mapping
 POINTS: Mapping[str, str] = {
     "claim.persisted": "looks and claim are in the ledger, nothing is read",
     "raw.copied": "one file stands in raw, the ledger knows nothing of it",
+    "claim.copied": "all files of a claim stand in raw, and the journal says so; nothing is persisted",
     "intake.persisted": "batches, files and delivery keys are in the ledger, not in the journal",
+    "claim.journaled": "what a claim became is in the journal, the ledger still calls it unsettled",
     "journal.batch": "one batch's membership is in the journal",
+    "claim.settled": "the ledger knows that the journal has it all, no attempt is opened",
     "attempt.opened": "the attempt is pinned in the ledger, not in the journal",
     "stage.records": "records are staged and split by status, not counted",
     "stage.finished": "everything is staged and judged, there is no manifest",

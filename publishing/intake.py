@@ -18,6 +18,7 @@ from pipeline_xml.model import CsvSource
 from processing.scan_result import Scan, business_date
 from publishing import failpoints
 from publishing.claim import Sighting
+from publishing.claim_entries import batch_document, journal_claim, journal_copies
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch, Claim, Delivery, LandedFile, Look, now
@@ -50,13 +51,36 @@ class Settled:
 def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settled:
     """Persists the batches of a claim: none, one or several.
 
-    Idempotent: copying again finds the same content, and the transaction that ends it is one.
+    Idempotent: copying again finds the same content, and the transaction that persists is one. The claim is settled
+    once the journal knows what the ledger knows of it.
     """
     source = pipeline.driving.source
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
     with lake.ledger.read() as session:
         claim = session.get_one(Claim, claim_id)
+        persisted = _persisted(session, claim_id)
         looks = session.scalars(select(Look).where(Look.claim_id == claim_id).order_by(Look.name)).all()
+    unreadable = [] if persisted else _take(lake, pipeline, source, claim, looks)
+    failpoints.reached("intake.persisted")
+    journal_claim(lake, pipeline.key, claim_id)
+    failpoints.reached("claim.journaled")
+    journal_open_batches(lake, pipeline.key)
+    with lake.ledger.write() as session:
+        session.get_one(Claim, claim_id).settled = True
+    failpoints.reached("claim.settled")
+    with lake.ledger.read() as session:
+        copies = select(LandedFile).where(LandedFile.claim_id == claim_id, LandedFile.status == "duplicate")
+        return Settled(tuple(unreadable), tuple(session.scalars(copies.order_by(LandedFile.arrival))))
+
+
+def _persisted(session: Session, claim_id: str) -> bool:
+    return session.scalar(select(LandedFile.arrival).where(LandedFile.claim_id == claim_id).limit(1)) is not None
+
+
+def _take(
+    lake: Lake, pipeline: CheckedPipeline, source: CsvSource, claim: Claim, looks: Sequence[Look]
+) -> list[Sighting]:
+    """Copies every file of a claim and persists what they become; returns those that could not be read."""
     arrived, gone, unreadable = [], [], []
     for look in looks:
         try:
@@ -69,17 +93,13 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settle
             unreadable.append(Sighting(look.name, look.uri, look.size, error.strerror or "unreadable", 0.0))
             continue
         arrived.append(_identify(pipeline, source, claim, look, copied))
+    journal_copies(lake, claim, [(a.look, a.copy.content_id) for a in arrived])
+    failpoints.reached("claim.copied")
     with lake.ledger.write() as session:
-        fresh_claim = session.get_one(Claim, claim_id)
-        if not fresh_claim.settled:
+        if not _persisted(session, claim.id):
             session.execute(delete(Look).where(Look.id.in_([g.id for g in gone])))
             _persist(session, pipeline, arrived)
-            fresh_claim.settled = True
-    failpoints.reached("intake.persisted")
-    journal_open_batches(lake, pipeline.key)
-    with lake.ledger.read() as session:
-        copies = select(LandedFile).where(LandedFile.claim_id == claim_id, LandedFile.status == "duplicate")
-        return Settled(tuple(unreadable), tuple(session.scalars(copies.order_by(LandedFile.arrival))))
+    return unreadable
 
 
 def _copy_once(lake: Lake, pipeline: CheckedPipeline, look: Look) -> RawCopy:
@@ -235,36 +255,6 @@ def journal_open_batches(lake: Lake, pipeline: str) -> None:
                 continue
             lake.journal.write(name, batch_document(batch, list(files)))
             failpoints.reached("journal.batch")
-
-
-def batch_document(batch: Batch, files: Sequence[LandedFile]) -> dict[str, Any]:
-    """The journal's account of a batch: enough to persist it again."""
-    return {
-        "batch": batch.id,
-        "key": batch.key,
-        "pipeline": batch.pipeline,
-        "business_date": batch.business_date.isoformat(),
-        "origin": batch.origin,
-        "sender": batch.sender,
-        "arrival": batch.arrival,
-        "window": batch.window,
-        "files": [
-            {
-                "arrival": f.arrival,
-                "name": f.name,
-                "uri": f.uri,
-                "content_id": f.content_id,
-                "delivery_key": f.delivery_key,
-                "business_date": f.business_date.isoformat(),
-                "sender": f.sender,
-                "size": f.size,
-                "raw": f.raw,
-                "facts": f.facts,
-                "fault": f.reason if f.status == "held" else None,
-            }
-            for f in files
-        ],
-    }
 
 
 def _digest(*parts: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -43,6 +44,7 @@ LANDED: dict[str, tuple[str, ...]] = {
     "third": (),
 }
 PIPELINES = ("loans", "loan", "exposure")
+CLAIM_ID = re.compile("(?<=/)[0-9a-f]{32}(?=(\\.copied)?\\.json$)")
 MOMENTS = {"_ingested_at", "ingest_date", "quarantined_at", "run_id", "raw"}
 
 
@@ -155,7 +157,9 @@ def _document(root: Path) -> dict[str, Any]:
     for path in sorted((root / "applications").rglob("*.csv.gz")):
         found["exports"][str(path.relative_to(root))] = gzip.decompress(path.read_bytes()).decode()
     found["staged"] = sorted(str(p.relative_to(root)) for p in (root / "staged").rglob("*") if p.is_file())
-    found["journal"] = sorted(str(p.relative_to(root)) for p in (root / "journal").rglob("*") if p.is_file())
+    entries = [p for p in (root / "journal").rglob("*") if p.is_file()]
+    # A claim's id holds the moment it was made: only how many there are is the same each time.
+    found["journal"] = sorted(CLAIM_ID.sub("claim", str(p.relative_to(root))) for p in entries)
     found["raw"] = sorted(str(p.relative_to(root)) for p in (root / "raw").rglob("*") if p.is_file())
     return found
 
