@@ -83,7 +83,8 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
     if outcome.status == "held":
         raise dg.Failure(f"{checked.key} is held: {held_reasons(outcome)}", allow_retries=False)
     if outcome.status == "failed":
-        raise dg.Failure(f"{checked.key} failed: {outcome.error or held_reasons(outcome)}")
+        why = outcome.error or held_reasons(outcome)
+        raise dg.Failure(f"{checked.key} failed: {why}", allow_retries=outcome.transient)
     if outcome.status == "nothing_to_do":
         context.log.info(f"{checked.key}: nothing to do")
 

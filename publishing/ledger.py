@@ -24,12 +24,15 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
 HEAD = "0002"
+BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
 
@@ -138,7 +141,7 @@ def now() -> datetime:
 
 
 class Ledger:
-    """Sessions over one database. SQLite runs in WAL mode with a busy timeout of 30 s.
+    """Sessions over one database. SQLite runs in WAL mode and waits BUSY_SECONDS for another connection.
 
     On either database one transaction writes at a time: what it reads nobody changes meanwhile.
     """
@@ -148,7 +151,9 @@ class Ledger:
         self.engine: Engine = create_engine(url)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _sqlite_settings)
-        self._migrate()
+        with self._told():
+            self._migrate()
+        self._file = self._identity()
 
     @staticmethod
     def at(data: Path) -> Ledger:
@@ -182,18 +187,38 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any error. What it reads nobody changes meanwhile."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._told(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
                 # The driver begins at the first change only: two writers would both read what they then both change.
                 session.execute(text("BEGIN IMMEDIATE"))
             else:
                 session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            self._still_there()
             yield session
+            self._still_there()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._told(), Session(self.engine, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Says what the database cannot do in our own words."""
+        try:
+            yield
+        except OperationalError as error:
+            raise named(error, self.engine.url.render_as_string(hide_password=True), BUSY_SECONDS) from error
+
+    def _identity(self) -> int | None:
+        """The inode of SQLite's file; None of another database, and of a file that is not there."""
+        path = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        return Path(path).stat().st_ino if path and Path(path).exists() else None
+
+    def _still_there(self) -> None:
+        """A removed file takes every transaction of an open connection, and keeps none of them."""
+        if self._file != self._identity():
+            raise LedgerGone(f"the ledger {self.engine.url.database} was removed or replaced while in use; {REBUILD}")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -201,11 +226,11 @@ class Ledger:
 
 def _sqlite_settings(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
     # The change to WAL does not wait for another connection that makes it too: it is tried again.
     retrying = Retrying(
         retry=retry_if_exception_type(sqlite3.OperationalError),
-        stop=stop_after_delay(30),
+        stop=stop_after_delay(BUSY_SECONDS),
         wait=wait_random_exponential(multiplier=0.01, max=0.5),
         reraise=True,
     )

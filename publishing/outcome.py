@@ -114,6 +114,7 @@ class BatchOutcome:
     steps: tuple[StepLine, ...] = ()
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    transient: bool = False  # failed, and trying again may help
 
     def as_dict(self) -> dict[str, object]:
         return batch_document(self)
@@ -125,6 +126,11 @@ class PipelineOutcome:
     status: Status
     batches: tuple[BatchOutcome, ...] = ()
     error: str | None = None
+
+    @property
+    def transient(self) -> bool:
+        """Whether trying again may help: some batch failed for a reason that passes."""
+        return any(batch.transient for batch in self.batches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from pipeline_xml.contract import Contract
 from pipeline_xml.model import CsvSource
 from processing.scan import Scanner
 from processing.scan_result import Scan
+from resources.failures import Transient
 
 WORKING = ".utf8"  # beside the raw file: the text that offsets speak of, where the file itself is UTF-16
 CHUNK = 4 * 1024 * 1024
 
 
-class ChangedWhileRead(Exception):
+class ChangedWhileRead(Transient):
     """The file in the zone is not the one that was claimed any more (transient: it is looked at again)."""
 
 

@@ -10,15 +10,17 @@ from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
-from publishing.attempt import run_attempt
+from publishing.apart import run_apart
 from publishing.claim import Sighting, claim, look_at, look_until_settled, unsettled_claims, zone_name
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
+from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.upstream import persist_table_batches
 
 Announce = Callable[[BatchOutcome], None]
+OPEN = Batch.status.in_(("open", "failed"))  # what a run brings to its end
 
 
 class NotRunnable(Exception):
@@ -37,7 +39,8 @@ def run_pipeline(
 ) -> PipelineOutcome:
     """Runs everything that is ready, in the order of arrival; `business_date` limits to one.
 
-    With `claim_id` (a sensor's run) only what was claimed is read, else the landing zone is looked at first.
+    With `claim_id` (a sensor's run) only what was claimed is read, else the landing zone is looked at first. A batch
+    that raises ends failed and the others go on; LedgerGone where the journal has batches that the ledger lacks.
     """
     if pipeline.not_runnable:
         raise NotRunnable(f"{pipeline.key}: " + "; ".join(pipeline.not_runnable))
@@ -49,6 +52,7 @@ def run_pipeline(
             announce(outcome)
 
     with lake.alone(pipeline.key):
+        _ledger_is_whole(lake, pipeline.key)
         if isinstance(pipeline.driving.source, CsvSource):
             for outcome in _take_in(lake, pipeline, claim_id):
                 ended(outcome)
@@ -59,8 +63,19 @@ def run_pipeline(
         if reprocess:
             _reopen(lake, pipeline, business_date)
         for batch in _open_batches(lake, pipeline, business_date):
-            ended(run_attempt(lake, pipeline, batch, run_id))
-    return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes))
+            ended(run_apart(lake, pipeline, batch, run_id))
+    failures = (outcome.reason for outcome in outcomes if outcome.status == "failed")
+    return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes), next(failures, None))
+
+
+def _ledger_is_whole(lake: Lake, pipeline: str) -> None:
+    """LedgerGone where the journal has batches that the ledger lacks: their files would be taken for new ones."""
+    root = lake.journal.root / pipeline
+    journaled = {each.name for each in root.iterdir()} if root.is_dir() else set()
+    with lake.ledger.read() as session:
+        missing = journaled - set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline)))
+    if missing:
+        raise LedgerGone(f"the ledger lacks {len(missing)} batches of {pipeline} that are in the journal; {REBUILD}")
 
 
 def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> list[BatchOutcome]:
@@ -119,7 +134,7 @@ def _unreadable(sighting: Sighting) -> BatchOutcome:
 
 def _open_batches(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> Sequence[Batch]:
     with lake.ledger.read() as session:
-        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("open", "failed")))
+        chosen = select(Batch).where(Batch.pipeline == pipeline.key, OPEN)
         if day is not None:
             chosen = chosen.where(Batch.business_date == day)
         return session.scalars(chosen.order_by(Batch.arrival, Batch.id)).all()
@@ -131,7 +146,7 @@ def _sweep(lake: Lake, pipeline: str) -> None:
     if not root.is_dir():
         return
     with lake.ledger.read() as session:
-        open_ids = set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline, Batch.status == "open")))
+        open_ids = set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline, OPEN)))
     for folder in root.iterdir():
         if folder.name not in open_ids:
             shutil.rmtree(folder, ignore_errors=True)
@@ -140,7 +155,7 @@ def _sweep(lake: Lake, pipeline: str) -> None:
 def _reopen(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
     """The next attempt of every batch that ended: recomputed from raw under the definition of now."""
     with lake.ledger.write() as session:
-        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("published", "held")))
+        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("published", "held", "failed")))
         if day is not None:
             chosen = chosen.where(Batch.business_date == day)
         for batch in session.scalars(chosen):

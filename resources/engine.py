@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from resources.failures import Transient
+
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
@@ -55,7 +57,7 @@ rm -rf "$2"
 """
 
 
-class EngineUnavailable(Exception):
+class EngineUnavailable(Transient):
     """The engine could not be started or reached."""
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from processing.frame import BATCH_ID, BUSINESS_DATE, RECORD_ID
+from resources.failures import Transient
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +27,7 @@ SKIPPING_COLUMNS = (BATCH_ID, BUSINESS_DATE, RECORD_ID, "batch_id")
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-class CommitConflict(Exception):
+class CommitConflict(Transient):
     """Another commit landed since the snapshot was read (transient: open again, look, compute anew)."""
 
 

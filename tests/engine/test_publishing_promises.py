@@ -9,8 +9,7 @@ import pytest
 from deltalake import DeltaTable
 from sqlalchemy import select
 
-from publishing import attempt as attempts
-from publishing import intake
+from publishing import intake, publish
 from publishing.lake import open_lake
 from publishing.ledger import Batch
 from publishing.run import NotRunnable
@@ -315,7 +314,7 @@ def test_a_retry_publishes_nothing_that_was_staged_otherwise(
     feed.define(history + table)
     feed.land("a.csv", "id,v", "a,1", "b,2")
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(attempts, "export_csv", killed)
+        patched.setattr(publish, "export_csv", killed)
         feed.run()
     assert feed.rows("staging.history", "id") == ["a", "b"]
     if change == "definition":

@@ -39,7 +39,7 @@ def held(checked: CheckedPipeline) -> list[BatchOutcome]:
 
 
 def failed(checked: CheckedPipeline) -> list[BatchOutcome]:
-    return [small.batch(checked, status="failed", reason="disk full", checks=(), quarantine=None)]
+    return [small.batch(checked, status="failed", reason="disk full", checks=(), quarantine=None, transient=True)]
 
 
 def run(
