@@ -34,23 +34,38 @@ POINTS: Mapping[str, str] = {
     "ledger.ended": "the ledger knows the end, the staged files still stand",
 }
 
-_armed: tuple[str, int] | None = None
+_armed: tuple[str, int, int] | None = None
+_passed: dict[str, int] | None = None
 
 
-def arm(name: str, passing: int = 1) -> None:
-    """Ends this process with SIGKILL when the point is passed for the `passing`-th time. Tests only."""
+def arm(name: str, passing: int = 1, by: int = signal.SIGKILL) -> None:
+    """Sends this process a signal when the point is passed for the `passing`-th time. Tests only.
+
+    SIGKILL ends it as a crash does; SIGSTOP holds it there until somebody else sends SIGCONT.
+    """
     global _armed
     if name not in POINTS:
         raise KeyError(f"no failpoint '{name}'; there are: {', '.join(POINTS)}")
-    _armed = (name, passing)
+    _armed = (name, passing, by)
+
+
+def count() -> dict[str, int]:
+    """How often each point is passed from now on; the dictionary fills as they are. Tests only."""
+    global _passed
+    _passed = {}
+    return _passed
 
 
 def reached(name: str) -> None:
-    """Marks a place; does nothing unless it is armed."""
+    """Marks a place; does nothing unless it is armed or counted."""
     global _armed
+    if _passed is not None:
+        _passed[name] = _passed.get(name, 0) + 1
     if _armed is None or _armed[0] != name:
         return
-    if _armed[1] > 1:
-        _armed = (name, _armed[1] - 1)
+    _, passing, by = _armed
+    if passing > 1:
+        _armed = (name, passing - 1, by)
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    _armed = None
+    os.kill(os.getpid(), by)
