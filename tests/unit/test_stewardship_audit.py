@@ -91,7 +91,10 @@ def test_what_was_written_stands(trail: Trail) -> None:
         assert audit.verify(lake, (5, newest[0].hash)) == []
 
 
-@given(seq=st.integers(1, ENTRIES), field=st.sampled_from(TEXTS), text=st.text(st.characters(codec="utf-8"), max_size=8))
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+
+
+@given(seq=st.integers(1, ENTRIES), field=st.sampled_from(TEXTS), text=TEXT)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_any_field_of_a_row_is_found(
     written: Trail, tmp_path_factory: pytest.TempPathFactory, seq: int, field: str, text: str
