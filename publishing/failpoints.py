@@ -18,6 +18,7 @@ POINTS: Mapping[str, str] = {
     "claim.journaled": "what a claim became is in the journal, the ledger still calls it unsettled",
     "journal.batch": "one batch's membership is in the journal",
     "claim.settled": "the ledger knows that the journal has it all, no attempt is opened",
+    "batches.reopened": "a reprocess is asked for, in journal and ledger; no attempt is opened",
     "attempt.opened": "the attempt is pinned in the ledger, not in the journal",
     "stage.records": "records are staged and split by status, not counted",
     "stage.finished": "everything is staged and judged, there is no manifest",

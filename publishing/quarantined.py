@@ -52,7 +52,7 @@ def refresh(lake: Lake, pipeline: str, batch_id: str) -> None:
         with lake.ledger.write() as session:
             now = _files_of(table.snapshot(), batch_id) if table.exists else []
             if [item.path for item in now] == [item.path for item in files]:
-                _store(session, batch_id, counted)
+                store_counted(session, batch_id, counted)
                 return
 
 
@@ -115,7 +115,7 @@ def _files_of(snapshot: Snapshot, batch_id: str) -> list[DataFile]:
     return [item for item in snapshot.files() if item.may_hold("batch_id", batch_id)]
 
 
-def _store(session: Session, batch_id: str, counted: Counted | None) -> None:
+def store_counted(session: Session, batch_id: str, counted: Counted | None) -> None:
     batch = session.get(Batch, batch_id)
     if counted is None or batch is None:
         session.execute(delete(QuarantinedBatch).where(QuarantinedBatch.batch_id == batch_id))

@@ -10,9 +10,11 @@ from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
+from publishing import failpoints
 from publishing.apart import run_apart
 from publishing.claim import Sighting, claim, look_at, look_until_settled, unsettled_claims, zone_name
 from publishing.intake import journal_open_batches, settle_claim
+from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.ledger_errors import REBUILD, LedgerGone
@@ -154,6 +156,7 @@ def _sweep(lake: Lake, pipeline: str) -> None:
 
 def _reopen(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
     """The next attempt of every batch that ended: recomputed from raw under the definition of now."""
+    asked: dict[str, int] = {}
     with lake.ledger.write() as session:
         chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("published", "held", "failed")))
         if day is not None:
@@ -163,4 +166,7 @@ def _reopen(lake: Lake, pipeline: CheckedPipeline, day: date | None) -> None:
             if ended is not None:
                 batch.attempt += 1
             batch.status = "open"
+            asked[batch.id] = batch.attempt
+        journal_reopened(lake, pipeline.key, asked)
+    failpoints.reached("batches.reopened")
 

@@ -1,0 +1,110 @@
+"""Everything the journal holds, read at once: what a ledger is made from again, and what it is compared with.
+
+    claims/<app>/<pipeline>/<claim>[.copied].json
+    reopened/<app>/<pipeline>/<digest>.json
+    audit/<number>.json
+    <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, <kind>-<id>[.<what>].json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from publishing.claim_entries import CLAIMS
+from publishing.lake import Lake
+
+REOPENED = "reopened"
+AUDIT = "audit"
+BESIDE = (CLAIMS, REOPENED, AUDIT)  # folders of the journal that are no application's
+Document = dict[str, Any]
+_ATTEMPT = re.compile(r"attempt-(\d{4,})\.(opened|manifest|scanned|outcome)\.json")
+
+
+@dataclass(slots=True)
+class BatchEntries:
+    """The folder of one batch. `attempts`: number -> opened, manifest, scanned, outcome. `others` by file name."""
+
+    id: str
+    pipeline: str
+    batch: Document | None = None
+    attempts: dict[int, dict[str, Document]] = field(default_factory=dict)
+    others: dict[str, Document] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> list[Document]:
+        """Entries `<kind>-<id>.json`, in the order of their names."""
+        plain = re.compile(rf"{kind}-[^.]+\.json")
+        return [document for name, document in sorted(self.others.items()) if plain.fullmatch(name)]
+
+
+@dataclass(slots=True)
+class Entries:
+    """All by id: `copied` are claims whose files were copied, `reopened` the attempts that a batch was asked for."""
+
+    batches: dict[str, BatchEntries] = field(default_factory=dict)
+    claims: dict[str, Document] = field(default_factory=dict)
+    copied: dict[str, Document] = field(default_factory=dict)
+    reopened: dict[str, set[int]] = field(default_factory=dict)
+    audit: list[Document] = field(default_factory=list)
+
+
+def journal_scans(lake: Lake, pipeline: str, batch_id: str, attempt: int, scans: Mapping[int, Document]) -> None:
+    """What a later attempt found in its files, by arrival: under the definition of its day, not of the first."""
+    name = f"{pipeline}/{batch_id}/attempt-{attempt:04d}.scanned.json"
+    lake.journal.write(name, {"files": {str(arrival): facts for arrival, facts in scans.items()}})
+
+
+def journal_reopened(lake: Lake, pipeline: str, attempts: Mapping[str, int]) -> None:
+    """That batches were asked for again: (batch id -> the attempt they get), all of them in one entry or none."""
+    if attempts:
+        content = {"pipeline": pipeline, "batches": dict(sorted(attempts.items()))}
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+        lake.journal.write(f"{REOPENED}/{pipeline}/{digest}.json", content)
+
+
+def read_journal(root: Path, manifests: bool = False) -> Entries:
+    """All entries below a journal's root; manifests, the largest, only where they are asked for."""
+    found = Entries()
+    if not root.is_dir():
+        return found
+    for path in _documents(root):
+        parts = path.relative_to(root).parts
+        if parts[0] == AUDIT:
+            found.audit.append(_read(path))
+        elif parts[0] == CLAIMS and len(parts) == 4:
+            document = _read(path)
+            kind = found.copied if path.name.endswith(".copied.json") else found.claims
+            kind[document["claim"]] = document
+        elif parts[0] == REOPENED and len(parts) == 4:
+            for batch, attempt in _read(path)["batches"].items():
+                found.reopened.setdefault(batch, set()).add(attempt)
+        elif len(parts) == 4:
+            _of_batch(found, path, parts, manifests)
+    return found
+
+
+def _documents(root: Path) -> Iterator[Path]:
+    """In the order of their names. Hidden ones are what a crash left of an entry that was not finished."""
+    yield from (p for p in sorted(root.rglob("*.json")) if not p.name.startswith("."))
+
+
+def _of_batch(found: Entries, path: Path, parts: tuple[str, ...], manifests: bool) -> None:
+    app, pipeline, batch_id, name = parts
+    entries = found.batches.setdefault(batch_id, BatchEntries(batch_id, f"{app}/{pipeline}"))
+    attempt = _ATTEMPT.fullmatch(name)
+    if name == "batch.json":
+        entries.batch = _read(path)
+    elif attempt is None:
+        entries.others[name] = _read(path)
+    elif manifests or attempt[2] != "manifest":
+        entries.attempts.setdefault(int(attempt[1]), {})[attempt[2]] = _read(path)
+
+
+def _read(path: Path) -> Document:
+    found: Document = json.loads(path.read_text(encoding="utf-8"))
+    return found
