@@ -72,7 +72,7 @@ class World:
             self.states[phase] = state
             done = self._copy(state, root / f"after-{phase}")
             land(done, phase)
-            _succeeds(lambda d=done, p=phase: run_phase(d, p))
+            succeeds(lambda d=done, p=phase: run_phase(d, p))
             self.documents[phase] = document_of(done)
             clear_landing(done)
             state = done
@@ -87,8 +87,12 @@ class World:
         dies = through or (lambda at, wanted: _dies(lambda: run_phase(at, wanted.phase), wanted))
         if not dies(root, injection):
             return "not reached"
-        _succeeds(lambda: run_phase(root, injection.phase))
+        self.between(root)
+        succeeds(lambda: run_phase(root, injection.phase))
         return difference(document_of(root), self.documents[injection.phase])
+
+    def between(self, root: Path) -> None:
+        """What happens to the lake after the crash and before the second run: nothing here."""
 
     def _copy(self, state: Path, target: Path) -> Path:
         shutil.rmtree(target, ignore_errors=True)
@@ -128,7 +132,7 @@ def _reopened(lake: Lake, pipeline: CheckedPipeline) -> bool:
 def document_of(root: Path) -> dict[str, Any]:
     """Everything a crash could disturb, told in a child of its own: forks and threads do not mix."""
     target = root.with_name("document.json")
-    _succeeds(lambda: target.write_text(json.dumps(_document(root), default=str, sort_keys=True)))
+    succeeds(lambda: target.write_text(json.dumps(_document(root), default=str, sort_keys=True)))
     found: dict[str, Any] = json.loads(target.read_text())
     return found
 
@@ -213,7 +217,7 @@ def _fork(work: Callable[[], object], errors: Path) -> int:
     os._exit(0)
 
 
-def _succeeds(work: Callable[[], object]) -> None:
+def succeeds(work: Callable[[], object]) -> None:
     errors = Path(tempfile.gettempdir()) / f"faults-{os.getpid()}.txt"
     _, status = os.waitpid(_fork(work, errors), 0)
     if status:
