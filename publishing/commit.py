@@ -22,12 +22,28 @@ def next_odd(version: int) -> int:
 
 
 def until_committed(table: LakeTable, commit: Callable[[Snapshot], int | None]) -> int | None:
-    """Calls `commit` with the newest snapshot until it lands; its result, None where it found nothing to do."""
+    """Calls `commit` with the newest snapshot until it lands; its result, None where it found nothing to do.
+
+    What goes wrong while another commit lands is tried again as well.
+    """
     retrying = Retrying(
         retry=retry_if_exception_type(CommitConflict),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         reraise=True,
     )
-    result: int | None = retrying(lambda: commit(table.snapshot()))
+
+    def once() -> int | None:
+        snapshot = table.snapshot()
+        try:
+            return commit(snapshot)
+        except CommitConflict:
+            raise
+        except Exception as error:
+            # Files of a version that is no longer the newest may be vacuumed while they are read.
+            if table.snapshot().version == snapshot.version:
+                raise
+            raise CommitConflict(f"{table.root.name}: version {snapshot.version} is no longer the newest") from error
+
+    result: int | None = retrying(once)
     return result
