@@ -13,6 +13,7 @@ from publishing import failpoints
 from publishing.journal import attempt_entry
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
+from publishing.ops_facts import attempt_facts
 from publishing.outcome import BatchOutcome
 from publishing.targets import replaces_unit
 
@@ -26,8 +27,9 @@ def end_attempt(
     outcome: BatchOutcome,
 ) -> BatchOutcome:
     """Journal first, then the ledger: the ledger can be made again from the journal."""
-    document = outcome.as_dict()
-    lake.journal.write(attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome"), document)
+    facts = attempt_facts(lake, pipeline, batch, files, attempt, outcome)
+    name = attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome")
+    document = lake.journal.write(name, {**outcome.as_dict(), "ops": facts})
     failpoints.reached("outcome.journaled")
     status = "superseded" if outcome.status == "nothing_to_do" else outcome.status
     with lake.ledger.write() as session:

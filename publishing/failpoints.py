@@ -33,6 +33,11 @@ POINTS: Mapping[str, str] = {
     "export.published": "the export's manifest names the new file, the old one still stands",
     "outcome.journaled": "the outcome is in the journal, the ledger still calls the batch open",
     "ledger.ended": "the ledger knows the end, the staged files still stand",
+    "run.opened": "the run stands in the journal, nothing is done",
+    "run.ended": "how the run ended is in the journal, the operations tables know nothing of it",
+    "ops.written": "rows of an operations table stand in its folder, uncommitted",
+    "events.committed": "the run's events are committed, the run itself is not",
+    "run.recorded": "the run stands in both operations tables",
 }
 
 _armed: tuple[str, int, int] | None = None

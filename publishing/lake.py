@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from resources.secrets import SecretResolver
 from resources.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class RunNumber:
+    """The run that goes on in this process: the id its caller gave it, and its number in the pipeline."""
+
+    id: str
+    number: int
+
+
 class Lake:
     """Paths below the lake root, the ledger, the journal, secrets and the engine."""
 
@@ -26,6 +35,7 @@ class Lake:
         self.settings = settings
         self.catalog = catalog
         self.secrets = SecretResolver(settings.secrets)
+        self.run: RunNumber | None = None
         self._stack = stack
         self._engine = engine
         self._connect_spark = connect_spark

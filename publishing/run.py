@@ -18,6 +18,7 @@ from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.ledger_errors import REBUILD, LedgerGone
+from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.upstream import persist_table_batches
 
@@ -53,7 +54,8 @@ def run_pipeline(
         if announce is not None:
             announce(outcome)
 
-    with lake.alone(pipeline.key):
+    kind = "reprocess" if reprocess else "load"
+    with lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes):
         _ledger_is_whole(lake, pipeline.key)
         if isinstance(pipeline.driving.source, CsvSource):
             for outcome in _take_in(lake, pipeline, claim_id):

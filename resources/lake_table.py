@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,6 +160,14 @@ class Snapshot:
                 raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
             raise
         return self.version + 1
+
+    def compact(self) -> None:
+        """Puts small files together, without change of data; does nothing where somebody commits meanwhile."""
+        from deltalake import CommitProperties
+        from deltalake.exceptions import CommitFailedError
+
+        with suppress(CommitFailedError):
+            self._table.optimize.compact(commit_properties=CommitProperties(max_commit_retries=0))
 
     def find_commit(self, wanted: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
         """(version, commit info) of the newest commit whose metadata has these values; None where the log lost it."""

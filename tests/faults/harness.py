@@ -35,6 +35,7 @@ from publishing.ledger import Attempt, Batch, Delivery, LandedFile
 from publishing.run import run_pipeline
 from resources.quarantine_key import quarantine_key
 from resources.settings import Settings
+from tests.faults.ops_document import ops_document
 
 CASE = Path(__file__).parent.parent / "cases" / "valid" / "loans"
 LANDING = Path("landing") / "branches"
@@ -148,6 +149,7 @@ def _document(root: Path) -> dict[str, Any]:
                     found["tables"][".".join(target.asset)] = _rows(lake.table(target.asset).snapshot().dataset())
             if lake.quarantine(pipeline.key).exists:
                 found["quarantine"][pipeline.key] = _rows(lake.quarantine(pipeline.key).snapshot().dataset())
+        found["ops"] = ops_document(lake, "lender")
         with lake.ledger.read() as session:
             landed = session.scalars(select(LandedFile).order_by(LandedFile.arrival))
             found["files"] = [(f.arrival, f.name, f.status, f.reason) for f in landed]
@@ -161,7 +163,8 @@ def _document(root: Path) -> dict[str, Any]:
     for path in sorted((root / "applications").rglob("*.csv.gz")):
         found["exports"][str(path.relative_to(root))] = gzip.decompress(path.read_bytes()).decode()
     found["staged"] = sorted(str(p.relative_to(root)) for p in (root / "staged").rglob("*") if p.is_file())
-    entries = [p for p in (root / "journal").rglob("*") if p.is_file()]
+    # Runs are as many as there were; ops_document holds them against their rows.
+    entries = [p for p in (root / "journal").rglob("*") if p.is_file() and not p.is_relative_to(root / "journal/runs")]
     # A claim's id holds the moment it was made: only how many there are is the same each time.
     found["journal"] = sorted(CLAIM_ID.sub("claim", str(p.relative_to(root))) for p in entries)
     found["raw"] = sorted(str(p.relative_to(root)) for p in (root / "raw").rglob("*") if p.is_file())
@@ -169,8 +172,8 @@ def _document(root: Path) -> dict[str, Any]:
 
 
 def _comparable(outcome: dict[str, Any]) -> dict[str, Any]:
-    """An outcome without the folder it was made in."""
-    out = {**outcome, "files": [{**f, "uri": Path(f["uri"]).name} for f in outcome["files"]]}
+    """An outcome without the folder it was made in, and the run and the moment that it ended in."""
+    out = {**outcome, "ops": None, "files": [{**f, "uri": Path(f["uri"]).name} for f in outcome["files"]]}
     out["targets"] = [{**t, "path": ""} for t in outcome["targets"]]
     out["quarantine"] = outcome["quarantine"] and outcome["quarantine"]["records"]
     return out
