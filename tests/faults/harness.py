@@ -85,8 +85,8 @@ class World:
         """
         root = self._copy(self.states[injection.phase], self.root / "crash")
         land(root, injection.phase)
-        dies = through or (lambda at, wanted: _dies(lambda: run_phase(at, wanted.phase), wanted))
-        if not dies(root, injection):
+        died = through or (lambda at, wanted: dies(lambda: run_phase(at, wanted.phase), wanted))
+        if not died(root, injection):
             return "not reached"
         self.between(root)
         succeeds(lambda: run_phase(root, injection.phase))
@@ -227,7 +227,7 @@ def succeeds(work: Callable[[], object]) -> None:
         raise AssertionError(f"a run without a crash ended with {status}: {errors.read_text() if status else ''}")
 
 
-def _dies(work: Callable[[], object], injection: Injection) -> bool:
+def dies(work: Callable[[], object], injection: Injection) -> bool:
     """True when the crash happened; False when the work ended before its point was passed often enough."""
     errors = Path(tempfile.gettempdir()) / f"faults-{os.getpid()}.txt"
 
