@@ -21,6 +21,7 @@ from pipeline_xml.contract import Contract
 from pipeline_xml.model import CsvSource
 from pipeline_xml.types import parse_type
 from processing import frame as f
+from processing import overlay
 from processing.arrow_types import arrow_type
 from processing.read_parse import parse_range
 from processing.scan_result import Range, Scan
@@ -44,7 +45,11 @@ IDENTITY_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """One file of a batch. `path` is the file that the scan's offsets speak of; `source_file` its name in the zone."""
+    """One file of a batch. `path` is the file that the scan's offsets speak of; `source_file` its name in the zone.
+
+    `overlay` is a file of corrections laid over its records (processing/overlay.py). With `only`, a replay, those
+    records are read and no others, and `scan.ranges` are the ranges that hold them.
+    """
 
     path: str
     delivery: str
@@ -53,6 +58,8 @@ class RawFile:
     business_date: date
     scan: Scan
     sender: str | None = None
+    overlay: str | None = None
+    only: bool = False
 
 
 def read_records(
@@ -103,18 +110,17 @@ def read_range(file: RawFile, part: Range, source: CsvSource, contract: Contract
         data = raw.read(part.end - part.start)
     names = file.scan.header or source.columns or [field.name for field in contract.fields]
     parsed = parse_range(data, part, file.scan, names, source, file.source_file)
-    typed, found = validate(parsed.columns, contract, (), file.scan.nul)
+    changes = overlay.of_range(file.overlay, part) if file.overlay else None
+    if changes is not None:
+        parsed = overlay.corrected(parsed, changes, part, source.null_values)
+    typed, found = validate(parsed.columns, contract, (), file.scan.nul or changes is not None)
     if parsed.ragged:
         typed, found = _with_ragged(typed, found, parsed.ragged, part.records, len(names))
-    broken = found.mask(part.records)
-    status = pa.array(np.where(broken, 0, -1), mask=~broken).cast(pa.int32())
-    columns = [
-        *typed,
-        *_identity(file, part),
-        pa.array([f.QUARANTINED]).take(status),
-        found.array(part.records),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(contract))
+    if changes is not None:
+        overlay.give_up(found, changes, part)
+    columns = [*typed, *_identity(file, part), overlay.statuses(found, part.records), found.array(part.records)]
+    rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema(contract))
+    return rows.take(pa.array(overlay.places(changes, part))) if file.only and changes is not None else rows
 
 
 def _with_ragged(

@@ -18,6 +18,7 @@ from pipeline_xml.contract import Field
 from pipeline_xml.types import DataType, parse_type
 from processing import frame as f
 from processing.arrow_types import arrow_type
+from processing.overlay import corrected_rows, load_overlay
 from processing.read import IDENTITY_TYPES
 from processing.validate_types import convert
 
@@ -32,35 +33,50 @@ class ColumnTypeError(Exception):
     """A column of a lake table does not hold what is expected of it."""
 
 
-def read_lake_rows(session: Any, files: Sequence[TableFile], columns: Sequence[Field]) -> DataFrame:
-    """The columns, IDENTITY as the upstream table has it, and `_status` and `_errors`, which are null."""
+def read_lake_rows(
+    session: Any, files: Sequence[TableFile], columns: Sequence[Field], overlay: str | None = None
+) -> DataFrame:
+    """The columns, IDENTITY as the upstream table has it, and `_status` and `_errors`, which are null.
+
+    `overlay` is a file of corrections by record id: their reasons stand in those two.
+    """
     from pyspark.sql import functions as F
 
     types = [(c.name, str(c.type)) for c in columns] + list(IDENTITY_TYPES.items())
-    rows = read_table_columns(session, files, types)
+    rows = read_table_columns(session, files, types, overlay)
+    if overlay is not None:
+        return rows
     return rows.withColumns({f.STATUS: F.lit(None).cast("string"), f.ERRORS: F.lit(None).cast(f.ERRORS_DDL)})
 
 
-def read_table_columns(session: Any, files: Sequence[TableFile], columns: Sequence[tuple[str, str]]) -> DataFrame:
+def read_table_columns(
+    session: Any, files: Sequence[TableFile], columns: Sequence[tuple[str, str]], overlay: str | None = None
+) -> DataFrame:
     """Columns as (name, type). One that a file lacks was added to the table later: null there.
 
     ColumnTypeError (inside the engine's own error) where a file's column cannot be cast without loss; it names both.
     """
-    ddl = ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in columns)
+    judged = [] if overlay is None else [(f.STATUS, "string"), (f.ERRORS, f.ERRORS_DDL)]
+    ddl = ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in (*columns, *judged))
     types = tuple((name, parse_type(kind)) for name, kind in columns)
     ids = session.range(0, len(files), 1, max(1, min(len(files), os.cpu_count() or 1)))
     tasks = tuple((path, dict(values)) for path, values in files)
-    rows: DataFrame = ids.mapInArrow(partial(_read_files, tasks, types), ddl)
+    rows: DataFrame = ids.mapInArrow(partial(_read_files, tasks, types, overlay), ddl)
     return rows
 
 
 def _read_files(
-    files: Sequence[TableFile], columns: Sequence[tuple[str, DataType]], batches: Iterable[pa.RecordBatch]
+    files: Sequence[TableFile],
+    columns: Sequence[tuple[str, DataType]],
+    overlay: str | None,
+    batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
+    changes = load_overlay(overlay) if overlay is not None else None
     for batch in batches:
         for index in batch.column(0).to_pylist():
             path, values = files[index]
-            yield from _read_file(path, values, columns)
+            for rows in _read_file(path, values, columns):
+                yield rows if changes is None else corrected_rows(rows, changes, columns)
 
 
 def _read_file(

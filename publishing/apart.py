@@ -16,6 +16,7 @@ from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
 from publishing.ledger_errors import LedgerUnavailable
 from publishing.outcome import BatchOutcome, Counts, FileOutcome
+from publishing.replay import REPLAY, run_replay
 from publishing.upstream import REWRITTEN
 from resources.engine import EngineUnavailable
 from resources.failures import is_transient, named, told
@@ -30,7 +31,8 @@ def run_apart(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) 
     """Brings the batch to its end; an error is its outcome, unless it would stop every other batch too."""
     try:
         _take_up(lake, batch)
-        return run_attempt(lake, pipeline, batch, run_id)
+        bring = run_replay if batch.origin == REPLAY else run_attempt
+        return bring(lake, pipeline, batch, run_id)
     except _STOPPING:
         raise
     except Exception as raised:  # noqa: BLE001 - whatever it is, the other batches are not to blame

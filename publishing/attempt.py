@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import select
-
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
 from processing.keys import SHORTEST
 from processing.read import RawFile
-from processing.scan_result import Scan, business_date
+from processing.scan_result import Scan
 from publishing import failpoints
+from publishing.corrections import replays_of, stacked, write_table_overlay
 from publishing.ending import end_attempt
-from publishing.intake import stated_date
+from publishing.inputs import approved, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
 from publishing.journal import attempt_entry
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
@@ -25,10 +23,10 @@ from publishing.manifest import Manifest
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome
 from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.quarantine import commit_quarantine
-from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput, stage
 from publishing.targets import Publication
-from publishing.upstream import REWRITTEN, table_input
+from publishing.touched import touched_by_attempt
+from publishing.upstream import table_input
 from resources.secrets import SecretMissing
 
 DRIFT = "schema_drift"
@@ -37,39 +35,41 @@ DRIFT = "schema_drift"
 def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
     """Brings the batch's current attempt to its end; errors propagate and leave the batch open for a retry."""
     begun = time.monotonic()
-    files = _landed(lake, batch)
-    attempt = _open_attempt(lake, pipeline, batch, run_id)
+    files = landed(lake, batch)
+    attempt = open_attempt(lake, pipeline, batch, run_id)
     if attempt.number > 1:
-        _scan_again(lake, pipeline, files)
-    faults = _faults(pipeline, batch, files)
+        scan_again(lake, pipeline, files)
+    faults = file_faults(pipeline, batch, files)
     if faults:
-        outcome = _held_by_file(batch, files, attempt, faults)
+        outcome = held_by_file(batch, files, attempt, faults)
         return end_attempt(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
-    raw = _raw_files(lake, pipeline, files)
-    manifest = _manifest(lake, pipeline, batch, files, attempt, raw)
+    raw = raw_files(lake, pipeline, files)
+    manifest = staged_manifest(
+        lake, pipeline, batch, attempt, lambda: _given(lake, pipeline, batch, files, attempt, raw)
+    )
     given = Publication(
-        batch, manifest, [item.delivery_key for item in files], attempt.run_id, lake.settings.data / manifest.root
+        batch=batch,
+        manifest=manifest,
+        deliveries=[item.delivery_key for item in files],
+        run_id=attempt.run_id,
+        staged=lake.settings.data / manifest.root,
+        replays=replays_of(lake, batch),
     )
     manifest = replace(manifest, held=manifest.held or unfit(lake, pipeline, given))
-    path, rejected = commit_quarantine(lake, pipeline, batch, manifest, raw, _aware(attempt.opened_at), run_id)
+    path, rejected = commit_quarantine(lake, pipeline, batch, manifest, raw, aware(attempt.opened_at), run_id)
     quarantine = QuarantineOutcome(str(path), rejected)
     if manifest.held:
         outcome = outcome_of(batch, attempt, manifest, files, "held", manifest.held, (), quarantine)
     else:
         outcome = publish_targets(lake, pipeline, batch, files, attempt, given, quarantine)
     outcome = replace(outcome, seconds=round(time.monotonic() - begun, 3))
-    ended = end_attempt(lake, pipeline, batch, files, attempt, outcome)
+    touched = touched_by_attempt(lake, manifest)
+    ended = end_attempt(lake, pipeline, batch, files, attempt, outcome, touched)
     shutil.rmtree(lake.staged_root(pipeline.key, batch.id, attempt.number), ignore_errors=True)
     return ended
 
 
-def _landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
-    with lake.ledger.read() as session:
-        chosen = select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
-        return session.scalars(chosen).all()
-
-
-def _open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> Attempt:
+def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> Attempt:
     """The batch's current attempt, pinned. Where what it pinned changed since, or what it staged is gone, the next one.
 
     Also where the manifest is written: its targets are those of the definition it was made by.
@@ -119,36 +119,7 @@ def _staged_is_gone(lake: Lake, batch: Batch, attempt: int) -> bool:
     return any(not (lake.settings.data / manifest.root / item.path).exists() for item in staged)
 
 
-def _scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> None:
-    """What a later attempt knows of its files: the scan under the definition of today, and what it finds broken."""
-    source = pipeline.driving.source
-    if not isinstance(source, CsvSource):
-        return
-    for item in files:
-        scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
-        faults = [f"{f.code}: {f.message}" for f in scan.errors]
-        stated = stated_date(source, item.name, scan)
-        if stated is not None:
-            try:
-                day = business_date(stated, pipeline.pipeline.metadata.grain)
-                if day != item.business_date:
-                    faults.append(f"business_date: it says {day}, its batch is of {item.business_date}")
-            except ValueError as error:
-                faults.append(f"business_date: {error}")
-        item.facts = scan.as_dict()
-        item.reason = "; ".join(faults)[:500] or None
-        item.status = "held" if faults else "open"
-
-
-def _faults(pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile]) -> dict[int, str]:
-    """What breaks the contract of a whole file, by arrival."""
-    if not isinstance(pipeline.driving.source, CsvSource):
-        # A later attempt cannot mend this: the rows that went out of the upstream table are not in the window.
-        return {0: batch.reason} if batch.reason and batch.reason.startswith(REWRITTEN) else {}
-    return {item.arrival: item.reason or "broken" for item in files if item.status == "held"}
-
-
-def _held_by_file(
+def held_by_file(
     batch: Batch, files: Sequence[LandedFile], attempt: Attempt, faults: Mapping[int, str]
 ) -> BatchOutcome:
     lines = []
@@ -173,47 +144,46 @@ def _held_by_file(
     )
 
 
-def _raw_files(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> dict[int, RawFile]:
-    found = {}
-    for item in files:
-        scan = Scan.of(item.facts)
-        found[item.arrival] = RawFile(
-            path=str(working_path(lake.raw_root(pipeline.key) / item.raw, scan)),
-            delivery=item.delivery_key[:24],
-            arrival=item.arrival,
-            sender=item.sender,
-            source_file=item.name,
-            business_date=item.business_date,
-            scan=scan,
-        )
-    return found
-
-
-def _manifest(
-    lake: Lake,
-    pipeline: CheckedPipeline,
-    batch: Batch,
-    files: Sequence[LandedFile],
-    attempt: Attempt,
-    raw: Mapping[int, RawFile],
+def staged_manifest(
+    lake: Lake, pipeline: CheckedPipeline, batch: Batch, attempt: Attempt, given: Callable[[], AttemptInput]
 ) -> Manifest:
     """What was staged: by an earlier run of this attempt, or now. The first manifest in the journal is the one."""
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "manifest")
     if lake.journal.exists(name):
         return Manifest.of(lake.journal.read(name))
     _look_up_secrets(lake, pipeline)
+    manifest = Manifest.of(lake.journal.write(name, stage(lake, pipeline, given()).as_dict()))
+    failpoints.reached("manifest.written")
+    return manifest
+
+
+def _given(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    attempt: Attempt,
+    raw: Mapping[int, RawFile],
+) -> AttemptInput:
+    """The records of the batch, with what stewards decided laid over them."""
+    layers = approved(lake, batch, files)
     given = AttemptInput(
         batch_id=batch.id,
         attempt=attempt.number,
         business_date=batch.business_date,
-        opened_at=_aware(attempt.opened_at),
+        opened_at=aware(attempt.opened_at),
         raw=tuple(raw.values()),
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
+        corrections=tuple(layers),
     )
-    manifest = Manifest.of(lake.journal.write(name, stage(lake, pipeline, given).as_dict()))
-    failpoints.reached("manifest.written")
-    return manifest
+    if not layers:
+        return given
+    changes = stacked(list(layers.values()))
+    folder = overlay_folder(lake, batch, attempt.number)
+    if batch.origin == "table":
+        return replace(given, overlay=write_table_overlay(folder, changes))
+    return replace(given, raw=tuple(lay_over(folder, raw, changes).values()))
 
 
 def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
@@ -224,5 +194,5 @@ def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
             raise SecretMissing(f"secret '{name}' has {found} bytes; a key needs at least {SHORTEST}")
 
 
-def _aware(moment: datetime) -> datetime:
+def aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)

@@ -1,21 +1,29 @@
-"""The end of an attempt: its outcome in the journal, then in the ledger."""
+"""The end of an attempt: its outcome in the journal, then in the ledger, with all that follows from it there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
 from publishing import failpoints
+from publishing.decisions import Correction, Rerun
 from publishing.journal import attempt_entry
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch, LandedFile
+from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.ops_facts import attempt_facts
 from publishing.outcome import BatchOutcome
+from publishing.quarantine import OPEN, SUPERSEDED
+from publishing.quarantined import refresh
+from publishing.restate import restate, to_state
 from publishing.targets import replaces_unit
+from publishing.touched import Touched, settle_touched
+
+NOTHING_TOUCHED = Touched((), "", {})
 
 
 def end_attempt(
@@ -25,8 +33,11 @@ def end_attempt(
     files: Sequence[LandedFile],
     attempt: Attempt,
     outcome: BatchOutcome,
+    touched: Touched = NOTHING_TOUCHED,
 ) -> BatchOutcome:
     """Journal first, then the ledger: the ledger can be made again from the journal."""
+    replaced = _replaced(lake, pipeline, batch) if outcome.status == "published" else []
+    _supersede_entries(lake, pipeline, batch, attempt, [batch.id] if outcome.status == "nothing_to_do" else replaced)
     facts = attempt_facts(lake, pipeline, batch, files, attempt, outcome)
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome")
     document = lake.journal.write(name, {**outcome.as_dict(), "ops": facts})
@@ -48,26 +59,76 @@ def end_attempt(
             landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
-        if status == "published" and any(_replaces(target, batch) for target in pipeline.targets):
-            _replace_older(session, stored)
+        if status == "published":
+            _end_replaced(session, replaced)
+            _end_replays(session, batch)
+            settle_touched(session, pipeline.key, batch.id, touched)
+            if attempt.number > 1 or batch.origin == "replay":
+                what = "a replay" if batch.origin == "replay" else f"attempt {attempt.number}"
+                ask_downstream(session, lake.catalog, pipeline, batch.business_date, f"{what} of {batch.key}")
     failpoints.reached("ledger.ended")
+    source = (batch.window or {}).get("source", batch.id)
+    rejected = outcome.quarantine is not None and outcome.quarantine.records > 0
+    if rejected or batch.origin == "replay" or attempt.number > 1:
+        refresh(lake, pipeline.key, source)
+    for each in replaced:
+        refresh(lake, pipeline.key, each)
     return outcome
 
 
-def _replaces(target: CheckedTarget, batch: Batch) -> bool:
-    return isinstance(target.target, HiveTarget) and replaces_unit(target, batch)
+def ask_downstream(session: Session, catalog: Catalog, pipeline: CheckedPipeline, day: date, cause: str) -> list[str]:
+    """Asks the pipelines that read what this one writes to run again; the sensor of reruns starts them."""
+    written = {target.asset for target in pipeline.targets}
+    readers = [
+        other
+        for application in catalog.applications
+        for other in application.pipelines
+        if any(source.upstream in written for source in other.sources)
+    ]
+    for reader in readers:
+        session.add(Rerun(pipeline=reader.key, business_date=day, cause=cause[:500], asked_at=now()))
+    return [reader.key for reader in readers]
 
 
-def _replace_older(session: Session, newest: Batch) -> None:
-    """The batches whose unit this one replaced have no row in the target any more."""
-    older = select(Batch).where(
+def _replaced(lake: Lake, pipeline: CheckedPipeline, newest: Batch) -> list[str]:
+    """The batches whose unit this one replaces: they have no row in the target any more."""
+    if not any(_replaces(target, newest) for target in pipeline.targets):
+        return []
+    older = select(Batch.id).where(
         Batch.pipeline == newest.pipeline,
         Batch.business_date == newest.business_date,
         Batch.sender.is_not_distinct_from(newest.sender),
         Batch.arrival < newest.arrival,
         Batch.status == "published",
     )
-    for batch in session.scalars(older):
+    with lake.ledger.read() as session:
+        return list(session.scalars(older))
+
+
+def _replaces(target: CheckedTarget, batch: Batch) -> bool:
+    return isinstance(target.target, HiveTarget) and replaces_unit(target, batch)
+
+
+def _supersede_entries(
+    lake: Lake, pipeline: CheckedPipeline, batch: Batch, attempt: Attempt, batches: Sequence[str]
+) -> None:
+    """What those batches rejected is nobody's work any more: a newer snapshot stands in its place."""
+    if batches:
+        mark = {f"s:{batch.id}": attempt.number}
+        restate(lake, pipeline.key, batches, mark, to_state(SUPERSEDED, [OPEN]))
+
+
+def _end_replaced(session: Session, batches: Sequence[str]) -> None:
+    for batch in session.scalars(select(Batch).where(Batch.id.in_(batches))):
         batch.status = "superseded"
         for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
             landed.status = "superseded"
+
+
+def _end_replays(session: Session, batch: Batch) -> None:
+    """An attempt that published took the rows of the batch's replays out: it read their records corrected itself."""
+    replays = select(Correction.replay_id).where(Correction.batch_id == batch.id, Correction.replay_id != batch.id)
+    published = select(Batch).where(Batch.id.in_(replays), Batch.status == "published")
+    for replay in session.scalars(published):
+        replay.status = "superseded"
+        replay.reason = f"attempt {batch.attempt} of {batch.key} read its records corrected"

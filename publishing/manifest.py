@@ -27,6 +27,7 @@ class Manifest:
     `records` maps a status to its staged files; `targets` maps a target's position to the files that are its rows where
     they are not the accepted records themselves. `rules` counts the records that broke a rule,
     `rejecting` those of rules of severity error. `held` is the reason why nothing may be published, or None.
+    `corrections` are the approved decisions that were laid over the records.
     """
 
     batch: str
@@ -40,7 +41,7 @@ class Manifest:
     checks: Sequence[CheckOutcome]
     steps: Sequence[StepLine] = ()
     held: str | None = None
-
+    corrections: Sequence[str] = ()
 
     @property
     def counts(self) -> Counts:
@@ -59,6 +60,7 @@ class Manifest:
             "checks": [asdict(c) for c in self.checks],
             "steps": [asdict(s) for s in self.steps],
             "held": self.held,
+            "corrections": list(self.corrections),
         }
 
     @staticmethod
@@ -75,6 +77,7 @@ class Manifest:
             checks=[CheckOutcome(**c) for c in stored["checks"]],
             steps=[StepLine(**s) for s in stored["steps"]],
             held=stored["held"],
+            corrections=tuple(stored.get("corrections", ())),
         )
 
 

@@ -22,7 +22,7 @@ from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
 from publishing.manifest import staged_files
-from publishing.targets import Publication, target_schema
+from publishing.targets import Publication, not_standing, target_schema
 from resources.lake_table import DataFile, Snapshot
 
 _NEW = "_new"
@@ -61,11 +61,12 @@ def publish_merge(
                 result = _recorded(*found)
             return result.version
         transactions = given.transactions(snapshot)
-        if not files:
+        rows = not_standing(snapshot, files, given) if given.is_replay else files
+        if not rows:
             committed_version = snapshot.commit([], [], transactions, given.metadata(pipeline))
             result = MergeResult(committed_version, 0, {})
             return committed_version
-        winners, superseded = _contest(lake, target, snapshot, files, given)
+        winners, superseded = _contest(lake, target, snapshot, rows, given)
         written = sum(item.records for item in winners)
         metadata = {**given.metadata(pipeline), SUPERSEDED: json.dumps(superseded), WRITTEN: str(written)}
         failpoints.reached("merge.contested")
@@ -165,7 +166,7 @@ def rebuild_needed(lake: Lake, target: CheckedTarget, files: Sequence[DataFile],
     row of the old key would stay beside the new one. Asked before anything of the attempt is committed.
     """
     table = lake.table(target.asset)
-    if not table.exists or (given.manifest.attempt == 1 and given.batch.origin == "files"):  # its records are new
+    if not table.exists or (given.manifest.attempt == 1 and given.batch.origin != "table"):  # its records are new
         return None
     snapshot = table.snapshot()
     if committed(snapshot, *given.transaction):

@@ -1,7 +1,8 @@
 """The quarantine table of a pipeline: every rejected record with all its reasons, its raw text sealed.
 
 One commit an attempt, with the transaction `q:<batch>`: publishing attempt n is version 2n-1. Entries of an earlier
-attempt that this one no longer rejects become `resolved`; those it rejects again are replaced.
+attempt that this one no longer rejects become `resolved`; those it rejects again are replaced, and keep their tries.
+What a steward discarded is rejected by every attempt, and stays `discarded`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from pipeline_xml.checked import CheckedPipeline
 from processing import frame as f
 from processing.read import RawFile
@@ -19,14 +22,19 @@ from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.durable import fsync
 from publishing.lake import Lake
-from publishing.ledger import Batch
+from publishing.ledger import Batch, LandedFile
 from publishing.manifest import Manifest
 from publishing.quarantine_rows import rejected_rows
 from resources.lake_table import DataFile, Snapshot, describe_parquet
 
 OPEN = "open"
 HELD = "held"
-RESOLVED = "resolved"
+RESOLVED = "resolved"  # a later attempt no longer rejects it
+REPLAYED = "replayed"  # in the target, corrected
+DISCARDED = "discarded"  # given up by a steward
+SUPERSEDED = "superseded"  # a newer snapshot of its unit, or a newer row of its key, is in the target
+WITHDRAWN = "withdrawn"  # its batch was un-published or withdrawn
+GIVEN_UP = "steward.discarded"  # the rule of what a steward gave up
 
 
 def schema() -> Any:
@@ -41,7 +49,8 @@ def schema() -> Any:
             ("dataset", text), ("source_file", text), ("source_record", pa.int64()), ("business_date", pa.date32()),
             ("stage", text), ("errors", pa.list_(error)), ("raw", pa.binary()), ("key_id", text), ("preview", text),
             ("definition_hash", text), ("rule_hash", text), ("run_id", text),
-            ("quarantined_at", pa.timestamp("us", tz="UTC")),
+            ("quarantined_at", pa.timestamp("us", tz="UTC")), ("arrival", pa.int64()), ("sender", text),
+            ("tries", pa.int32()),
         ]
     )  # fmt: skip
 
@@ -59,7 +68,7 @@ def commit_quarantine(
     staged = manifest.records.get(f.QUARANTINED, ())
     records = sum(item.records for item in staged)
     table = lake.quarantine(pipeline.key)
-    seen = _record_ids(lake, manifest) if batch.origin == "table" and table.exists else None
+    seen = _record_ids(lake, manifest) if table.exists and _read_before(lake, batch) else None
     if not records and not (table.exists and (manifest.attempt > 1 or seen is not None)):
         return table.root, 0
     table.open_or_create(schema(), (), f"Rejected records of {pipeline.key}")
@@ -73,7 +82,7 @@ def commit_quarantine(
             return None
         state = HELD if manifest.held else OPEN
         rows = rejected_rows(lake, pipeline, manifest, raw, opened_at, run_id, state, schema())
-        adds = [_write(table.root, manifest, rows)] if records else []
+        adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced))] if records else []
         adds += _earlier(snapshot, replaced, manifest, adds, seen)
         failpoints.reached("quarantine.written")
         landed = snapshot.commit(adds, replaced, {name: version}, {"datalake.batch": manifest.batch})
@@ -82,6 +91,42 @@ def commit_quarantine(
 
     until_committed(table, commit)
     return table.root, records
+
+
+def _read_before(lake: Lake, batch: Batch) -> bool:
+    """Whether another batch may have rejected its records: of a lake table, or of files loaded once more."""
+    if batch.origin == "table":
+        return True
+    with lake.ledger.read() as session:
+        own = select(LandedFile.delivery_key).where(LandedFile.batch_id == batch.id)
+        others = LandedFile.batch_id.is_not(None) & (LandedFile.batch_id != batch.id)
+        again = select(LandedFile.arrival).where(LandedFile.delivery_key.in_(own), others)
+        return session.scalars(again.limit(1)).first() is not None
+
+
+def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile]) -> Iterator[Any]:
+    """New entries with what outlives an attempt: given up by a steward, and how often a replay was rejected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    wanted = ds.field("tries").is_valid()
+    known = None
+    if replaced and "tries" in snapshot.schema().names:
+        known = snapshot.dataset(replaced).to_table(columns=["record_id", "tries"], filter=wanted).combine_chunks()
+    for rows in tables:
+        errors = rows["errors"].combine_chunks()
+        parents = pc.list_parent_indices(errors)
+        given_up = parents.filter(pc.equal(errors.flatten().field("rule"), GIVEN_UP))
+        if len(given_up):
+            discarded = pc.is_in(pa.array(range(rows.num_rows), parents.type), value_set=given_up)
+            at = rows.schema.get_field_index("state")
+            rows = rows.set_column(at, rows.schema.field(at), pc.if_else(discarded, DISCARDED, rows["state"]))
+        if known is not None and known.num_rows:
+            index = pc.index_in(rows["record_id"], value_set=known["record_id"].combine_chunks())
+            at = rows.schema.get_field_index("tries")
+            rows = rows.set_column(at, rows.schema.field(at), known["tries"].combine_chunks().take(index))
+        yield rows
 
 
 def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
@@ -143,7 +188,7 @@ def _earlier(
         again = pq.ParquetFile(snapshot.root / item.path).read(columns=["record_id"])["record_id"].combine_chunks()
     rejected_again = pc.and_(_ours(old, manifest, seen), pc.is_in(old["record_id"], value_set=again))
     old = old.filter(pc.invert(rejected_again))
-    over = [HELD] if manifest.held else [OPEN, HELD]
+    over = [HELD] if manifest.held else [OPEN, HELD, SUPERSEDED, WITHDRAWN]
     resolved = pc.and_(_ours(old, manifest, seen), pc.is_in(old["state"], pa.array(over)))
     position = old.schema.get_field_index("state")
     old = old.set_column(position, "state", pc.if_else(resolved, RESOLVED, old["state"]))

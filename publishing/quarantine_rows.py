@@ -59,6 +59,8 @@ def rejected_rows(
                             "dataset": pipeline.driving.source.id,
                             "source_file": row[f.SOURCE_FILE],
                             "source_record": row[f.SOURCE_RECORD],
+                            "arrival": row[f.ARRIVAL],
+                            "sender": row[f.SENDER],
                             "business_date": _day(row[f.BUSINESS_DATE]),
                             "stage": pipeline.pipeline.layer,
                             "errors": row[f.ERRORS],

@@ -37,7 +37,12 @@ class ReconciliationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AttemptInput:
-    """What an attempt reads: files of the raw zone with their uris and record counts, or the rows of a table."""
+    """What an attempt reads: files of the raw zone with their uris and record counts, or the rows of a table.
+
+    A replay of a table's records reads them from `rows`, a Parquet file of the staging folder. `overlay` is the file of
+    decisions over rows of a table or of `rows`; those over files are with the files. `corrections` are their ids. What
+    is not `judged` is not held back by the batch's limits: of a replay's few records somebody looked at each.
+    """
 
     batch_id: str
     attempt: int
@@ -46,6 +51,14 @@ class AttemptInput:
     raw: tuple[RawFile, ...] = ()
     uris: tuple[tuple[int, str, int], ...] = ()  # (arrival, uri, records by the boundary scan)
     table: TableInput | None = None
+    rows: str | None = None
+    overlay: str | None = None
+    corrections: tuple[str, ...] = ()
+    judged: bool = True
+
+    @property
+    def by_file(self) -> bool:
+        return self.table is None and self.rows is None
 
 
 def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifest:
@@ -71,7 +84,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
     out = stamp(rows, given.batch_id, given.opened_at).select(*columns, f.STATUS)
-    if given.table is None:
+    if given.by_file:
         out = _hidden(out, partition_by)
     _named(out, partition_by).write.partitionBy(f.STATUS, *partition_by).parquet(str(root / "records"))
     records = {
@@ -80,7 +93,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         if (root / "records" / f"{f.STATUS}={status}").is_dir()
     }
     failpoints.reached("stage.records")
-    counted, rules, rejecting = count_records(root, records, by_file=given.table is None)
+    counted, rules, rejecting = count_records(root, records, given.by_file)
     lines = _reconcile(pipeline, given, counted)
     targets, steps = _later_targets(lake, pipeline, given, root, runners, runtime, direct, lines)
     manifest = Manifest(
@@ -94,9 +107,10 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         rejecting=rejecting,
         checks=(),
         steps=steps,
+        corrections=given.corrections,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
-    checks, held = judge(pipeline, manifest, root)
+    checks, held = judge(pipeline, manifest, root) if given.judged else ((), None)
     for path in root.rglob("*.parquet"):
         fsync(path)
     failpoints.reached("stage.finished")
@@ -106,6 +120,9 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
 def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFrame:
     source = pipeline.driving.source
     session = lake.engine.session
+    columns = pipeline.driving.contract.columns
+    if given.rows is not None:
+        return read_lake_rows(session, [(given.rows, {})], columns, given.overlay)
     if given.table is None:
         assert isinstance(source, CsvSource)  # noqa: S101 - a batch of files has a file source
         return read_records(session, source, pipeline.driving.contract, given.raw)
@@ -113,7 +130,7 @@ def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFra
 
     table = given.table
     files = [(str(table.snapshot.root / item.path), dict(item.partition)) for item in table.files]
-    rows: DataFrame = read_lake_rows(session, files, pipeline.driving.contract.columns)
+    rows: DataFrame = read_lake_rows(session, files, columns, given.overlay)
     if table.business_date is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(table.business_date.isoformat()).cast("date"))
     return rows

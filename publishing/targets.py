@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from processing import frame as f
 from processing.compute import target_columns
 from publishing import failpoints
 from publishing.commit import committed, next_odd, until_committed
+from publishing.durable import fsync
 from publishing.ledger import Batch
 from publishing.manifest import Manifest
 from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet
@@ -26,13 +27,22 @@ from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What is committed: a batch's attempt, its delivery keys and arrival."""
+    """What is committed: a batch's attempt and its delivery keys.
+
+    `replays` are the batches that replayed records of this one: an attempt reads those records corrected, so its commit
+    takes the replays' rows out.
+    """
 
     batch: Batch
     manifest: Manifest
     deliveries: Sequence[str]
     run_id: str
     staged: Path
+    replays: Sequence[str] = ()
+
+    @property
+    def is_replay(self) -> bool:
+        return self.batch.origin == "replay"
 
     @property
     def transaction(self) -> tuple[str, int]:
@@ -110,10 +120,11 @@ def publish_table(
             transactions[unit] = given.batch.arrival
             removed, kept = rows_out(snapshot, rows_of)
         elif given.manifest.attempt > 1:
-            removed, kept = rows_out(snapshot, {f.BATCH_ID: given.batch.id})
+            removed, kept = rows_out(snapshot, {f.BATCH_ID: (given.batch.id, *given.replays)})
         else:
             removed, kept = [], []
-        adds = [*link_in(table.root, given, files), *kept]
+        rows = not_standing(snapshot, files, given) if given.is_replay else files
+        adds = [*link_in(table.root, given, rows), *kept]
         failpoints.reached("target.linked")
         landed = snapshot.commit(adds, removed, transactions, given.metadata(pipeline))
         failpoints.reached("target.committed")
@@ -128,13 +139,13 @@ def replaces_unit(target: CheckedTarget, batch: Batch) -> bool:
     return target.target.mode == "overwrite" or (target.target.mode == "append" and read != "changes")
 
 
-def _unit(target: CheckedTarget, batch: Batch) -> dict[str, str]:
+def _unit(target: CheckedTarget, batch: Batch) -> dict[str, Sequence[str]]:
     """What the rows of the unit have in common. Records of a table read in full keep their own dates: all of them."""
     if (batch.window or {}).get("read") == "full" and target.dataset.per_record:
         return {}
-    unit = {f.BUSINESS_DATE: batch.business_date.isoformat()}
+    unit: dict[str, Sequence[str]] = {f.BUSINESS_DATE: (batch.business_date.isoformat(),)}
     if batch.sender is not None and target.dataset.per_record:
-        unit[f.SENDER] = batch.sender
+        unit[f.SENDER] = (batch.sender,)
     return unit
 
 
@@ -142,36 +153,84 @@ class Superseded(Exception):
     """A newer snapshot of the same unit is in the target: this batch publishes nothing."""
 
 
-def rows_out(snapshot: Snapshot, wanted: Mapping[str, str]) -> tuple[list[DataFile], list[DataFile]]:
-    """(files to remove, files to add) so that no row with all these values is left; mixed files are written again."""
+def rows_out(snapshot: Snapshot, wanted: Mapping[str, Sequence[str]]) -> tuple[list[DataFile], list[DataFile]]:
+    """(files to remove, files to add) so that no row is left that has one of the values in each of these columns.
+
+    Files that hold others as well are written again without them.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     removed, kept = [], []
     for item in snapshot.files():
-        if not all(item.may_hold(column, value) for column, value in wanted.items()):
+        if not all(any(item.may_hold(column, value) for value in values) for column, values in wanted.items()):
             continue
-        if all(item.holds_only(column, value) for column, value in wanted.items()):
+        if all(any(item.holds_only(column, value) for value in values) for column, values in wanted.items()):
             removed.append(item)
             continue
         rows = snapshot.dataset([item]).to_table()
         out = pa.repeat(pa.scalar(True), rows.num_rows)
-        for column, value in wanted.items():
-            same = pc.equal(rows[column], pa.scalar(value).cast(rows.schema.field(column).type))
-            out = pc.and_(out, pc.fill_null(same, False))
+        for column, values in wanted.items():
+            asked = pa.array(values, pa.string()).cast(rows.schema.field(column).type)
+            out = pc.and_(out, pc.is_in(rows[column], value_set=asked, skip_nulls=True))
         if not pc.any(out).as_py():
             continue
         removed.append(item)
-        rest = rows.filter(pc.invert(out)).drop_columns(list(item.partition))
+        rest = rows.filter(pc.invert(out))
         if rest.num_rows:
-            path = str(Path(item.path).parent / f"part-rest-{uuid.uuid4().hex}.parquet")
-            pq.write_table(rest, snapshot.root / path, compression="zstd")
-            described = describe_parquet(snapshot.root, path)
-            kept.append(
-                DataFile(path, described.size, described.records, item.partition, described.low, described.high)
-            )
+            kept.append(_written_again(snapshot.root, item, rest))
     return removed, kept
+
+
+def _written_again(root: Path, item: DataFile, rows: Any, folder: str | None = None) -> DataFile:
+    """Some rows of a file as a file of its own, beside it or in another folder, with its partition values."""
+    import pyarrow.parquet as pq
+
+    path = str(Path(folder or Path(item.path).parent) / f"part-rest-{uuid.uuid4().hex}.parquet")
+    inside = rows.drop_columns([c for c in item.partition if c in rows.column_names])
+    pq.write_table(inside, root / path, compression="zstd")
+    fsync(root / path)
+    described = describe_parquet(root, path)
+    return DataFile(path, described.size, described.records, item.partition, described.low, described.high)
+
+
+def not_standing(snapshot: Snapshot, files: Sequence[DataFile], given: Publication) -> Sequence[DataFile]:
+    """The staged rows of a replay, less the records that stand in the target already by another batch.
+
+    An attempt that read them corrected may have brought them in since the replay was asked for.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    staged = [(item, pq.ParquetFile(given.staged / item.path).read()) for item in files]
+    found: list[DataFile] = []
+    for item, rows in staged:
+        known = standing(snapshot, rows[f.RECORD_ID].combine_chunks(), lambda batch: batch != given.batch.id)
+        rest = rows.filter(pc.invert(pc.is_in(rows[f.RECORD_ID], value_set=known))) if len(known) else rows
+        if rest.num_rows == rows.num_rows:
+            found.append(item)
+        elif rest.num_rows:
+            found.append(_written_again(given.staged, item, rest, "."))
+    return found
+
+
+def standing(snapshot: Snapshot, records: Any, of: Callable[[str], bool]) -> Any:
+    """Which of the record ids (an Arrow array) stand in the table in a row of a batch that `of` is true for."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    none = pa.array([], pa.string())
+    if not len(records):
+        return none
+    low, high = pc.min(records).as_py(), pc.max(records).as_py()
+    files = [i for i in snapshot.files() if str(i.low.get(f.RECORD_ID, low)) <= high]
+    files = [i for i in files if str(i.high.get(f.RECORD_ID, high)) >= low]
+    found = []
+    for rows in snapshot.dataset(files).to_batches(columns=[f.RECORD_ID, f.BATCH_ID]):
+        rows = rows.filter(pc.is_in(rows[f.RECORD_ID], value_set=records))
+        batches = [batch for batch in pc.unique(rows[f.BATCH_ID]).to_pylist() if of(batch)]
+        found.append(rows.filter(pc.is_in(rows[f.BATCH_ID], value_set=pa.array(batches, pa.string())))[f.RECORD_ID])
+    return pa.concat_arrays(found) if found else none
 
 
 def link_in(root: Path, given: Publication, files: Sequence[DataFile]) -> list[DataFile]:

@@ -1,0 +1,100 @@
+"""What an attempt reads: its files as they are scanned, what breaks them, and the decisions laid over their records."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource
+from processing.overlay import of_range
+from processing.read import RawFile
+from processing.scan_result import Scan, business_date
+from publishing.corrections import approved_for, load_changes, write_file_overlays
+from publishing.intake import stated_date
+from publishing.lake import Lake
+from publishing.ledger import Batch, LandedFile
+from publishing.raw import scan_raw, working_path
+from publishing.upstream import REWRITTEN
+
+
+def landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
+    with lake.ledger.read() as session:
+        chosen = select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
+        return session.scalars(chosen).all()
+
+
+def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> None:
+    """What a later attempt knows of its files: the scan under the definition of today, and what it finds broken."""
+    source = pipeline.driving.source
+    if not isinstance(source, CsvSource):
+        return
+    for item in files:
+        scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
+        faults = [f"{f.code}: {f.message}" for f in scan.errors]
+        stated = stated_date(source, item.name, scan)
+        if stated is not None:
+            try:
+                day = business_date(stated, pipeline.pipeline.metadata.grain)
+                if day != item.business_date:
+                    faults.append(f"business_date: it says {day}, its batch is of {item.business_date}")
+            except ValueError as error:
+                faults.append(f"business_date: {error}")
+        item.facts = scan.as_dict()
+        item.reason = "; ".join(faults)[:500] or None
+        item.status = "held" if faults else "open"
+
+
+def file_faults(pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile]) -> dict[int, str]:
+    """What breaks the contract of a whole file, by arrival."""
+    if not isinstance(pipeline.driving.source, CsvSource):
+        # A later attempt cannot mend this: the rows that went out of the upstream table are not in the window.
+        return {0: batch.reason} if batch.reason and batch.reason.startswith(REWRITTEN) else {}
+    return {item.arrival: item.reason or "broken" for item in files if item.status == "held"}
+
+
+def raw_files(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> dict[int, RawFile]:
+    found = {}
+    for item in files:
+        scan = Scan.of(item.facts)
+        found[item.arrival] = RawFile(
+            path=str(working_path(lake.raw_root(pipeline.key) / item.raw, scan)),
+            delivery=item.delivery_key[:24],
+            arrival=item.arrival,
+            sender=item.sender,
+            source_file=item.name,
+            business_date=item.business_date,
+            scan=scan,
+        )
+    return found
+
+
+def approved(lake: Lake, batch: Batch, files: Sequence[LandedFile]) -> dict[str, tuple[str, Any]]:
+    """{correction: (kind, changes)} of the approved corrections and discards over the batch's records, oldest first."""
+    with lake.ledger.read() as session:
+        found = approved_for(session, batch, files)
+    return {correction.id: (correction.kind, load_changes(lake, correction)) for correction in found}
+
+
+def lay_over(folder: Path, raw: Mapping[int, RawFile], changes: Any, only: bool = False) -> dict[int, RawFile]:
+    """The files with the decisions over their records; with `only`, just the files and ranges that have some."""
+    overlays = write_file_overlays(folder, changes, {arrival: file.delivery for arrival, file in raw.items()})
+    if not only:
+        return {a: replace(file, overlay=overlays.get(a)) for a, file in raw.items()}
+    found = {}
+    for arrival, path in overlays.items():
+        scan = raw[arrival].scan
+        ranges = tuple(part for part in scan.ranges if of_range(path, part).num_rows)
+        found[arrival] = replace(raw[arrival], overlay=path, only=True, scan=replace(scan, ranges=ranges))
+    return found
+
+
+def overlay_folder(lake: Lake, batch: Batch, attempt: int) -> Path:
+    """A new folder for the overlays of one staging: private, and swept with it."""
+    (lake.settings.data / "staged").mkdir(mode=0o700, parents=True, exist_ok=True)
+    return lake.staged_root(batch.pipeline, batch.id, attempt) / f"overlay-{uuid.uuid4().hex}"
