@@ -132,8 +132,11 @@ def _compressed(plain: IO[bytes], compression: str) -> IO[bytes]:
 
 def _replace(folder: Path, content: dict[str, Any]) -> None:
     aside = folder / f".{MANIFEST}.{uuid.uuid4().hex}"
-    with aside.open("w", encoding="utf-8") as out:
-        json.dump(content, out, indent=1, sort_keys=True)
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(folder / MANIFEST)
+    try:
+        with aside.open("w", encoding="utf-8") as out:
+            json.dump(content, out, indent=1, sort_keys=True)
+            out.flush()
+            os.fsync(out.fileno())
+        aside.replace(folder / MANIFEST)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch, Claim, Delivery, LandedFile, Look, now
 from publishing.raw import ChangedWhileRead, RawCopy, copy_to_raw, scan_raw
+from resources.failures import DiskFull, named
 
 MAX_FILES = 1000
 MAX_BYTES = 10 * 1024**3
@@ -89,6 +90,9 @@ def _take(
             gone.append(look)
             continue
         except OSError as error:
+            ours = str(error.filename or "").startswith(str(lake.settings.data / "raw"))
+            if ours or isinstance(named(error), DiskFull):  # raw cannot be written: the sender's file is not to blame
+                raise
             gone.append(look)
             unreadable.append(Sighting(look.name, look.uri, look.size, error.strerror or "unreadable", 0.0))
             continue

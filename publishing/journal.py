@@ -26,16 +26,16 @@ class Journal:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with aside.open("w", encoding="utf-8") as out:
-            json.dump(content, out, indent=1, sort_keys=True, default=str)
-            out.flush()
-            os.fsync(out.fileno())
         try:
+            with aside.open("w", encoding="utf-8") as out:
+                json.dump(content, out, indent=1, sort_keys=True, default=str)
+                out.flush()
+                os.fsync(out.fileno())
             os.link(aside, path)  # fails where the name exists: never replaces an entry
         except FileExistsError:
             return self.read(name)
         finally:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
         fsync(path.parent)
         return self.read(name)
 

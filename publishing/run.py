@@ -22,6 +22,7 @@ from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.replay import REPLAY
 from publishing.upstream import persist_table_batches
+from resources.failures import by_name
 
 Announce = Callable[[BatchOutcome], None]
 OPEN = Batch.status.in_(("open", "failed"))  # what a run brings to its end
@@ -56,7 +57,7 @@ def run_pipeline(
             announce(outcome)
 
     kind = "reprocess" if reprocess else "load"
-    with lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes):
+    with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes):
         _ledger_is_whole(lake, pipeline.key)
         if isinstance(pipeline.driving.source, CsvSource):
             for outcome in _take_in(lake, pipeline, claim_id):
@@ -78,7 +79,7 @@ def run_batches(
 ) -> PipelineOutcome:
     """Brings these batches to their ends and looks for nothing else: the replays that a steward asked for."""
     outcomes: list[BatchOutcome] = []
-    with lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, "replay", outcomes):
+    with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, "replay", outcomes):
         _ledger_is_whole(lake, pipeline.key)
         journal_open_batches(lake, pipeline.key)
         for batch in _open_batches(lake, pipeline, None):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -50,6 +51,18 @@ def named(error: BaseException) -> BaseException:
                 "mount it for writing, then run again: nothing is lost"
             )
     return error
+
+
+@contextmanager
+def by_name() -> Iterator[None]:
+    """Raises what stands behind an error instead of it, where that has a name of ours."""
+    try:
+        yield
+    except Exception as raised:
+        found = named(raised)
+        if found is raised:
+            raise
+        raise found from raised
 
 
 def is_transient(error: BaseException) -> bool:

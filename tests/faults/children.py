@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ class Child:
     """A run in a process of its own."""
 
     process: BaseProcess
-    told: Path
+    told: Connection
+    _said: list[str]
 
     def held(self) -> None:
         """Waits until it is stopped at its failpoint."""
@@ -105,13 +107,22 @@ class Child:
         code = self.code()
         found = self.error() if code else ""
         assert code == 0, f"ended with {code}: {found}"
-        batches: list[dict[str, Any]] = json.loads(self.told.read_text())
+        batches: list[dict[str, Any]] = json.loads(self.said())
         return batches
 
     def error(self) -> str:
         """What it raised: `Type: message`, the last line of its trace."""
         self.code()
-        return self.told.read_text() if self.told.exists() else ""
+        return self.said()
+
+    def said(self) -> str:
+        """What it told before it ended; empty where it was killed."""
+        if not self._said:
+            try:
+                self._said.append(self.told.recv())
+            except EOFError:
+                self._said.append("")
+        return self._said[0]
 
     def _until(self, true: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -134,11 +145,13 @@ def start(
 ) -> Child:
     """Runs a pipeline of the feed in a child. `before(**given)` is called there first."""
     started = feed.settings
-    told = started.data.parent / f"child-{time.monotonic_ns()}.json"
-    arguments = (started.config, started.data, name, (at, passing, int(by)), reprocess, told, before, dict(given or {}))
-    process = _context().Process(target=_run, args=arguments)
+    context = _context()
+    told, telling = context.Pipe(duplex=False)
+    asked = (started.config, started.data, name, (at, passing, int(by)), reprocess, telling, before, dict(given or {}))
+    process = context.Process(target=_run, args=asked)
     process.start()
-    return Child(process, told)
+    telling.close()
+    return Child(process, told, [])
 
 
 def run(feed: Feed, name: str = "feed", reprocess: bool = False) -> list[dict[str, Any]]:
@@ -152,7 +165,7 @@ def _run(
     name: str,
     armed: tuple[str, int, int],
     reprocess: bool,
-    told: Path,
+    telling: Connection,
     before: Callable[..., object] | None,
     given: dict[str, Any],
 ) -> None:
@@ -173,4 +186,4 @@ def _run(
         said = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         raise
     finally:
-        told.write_text(said)
+        telling.send(said)
