@@ -17,6 +17,7 @@ from publishing.corrections import replays_of, stacked, write_table_overlay
 from publishing.ending import end_attempt
 from publishing.inputs import approved, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
 from publishing.journal import attempt_entry
+from publishing.journal_entries import journal_scans
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.manifest import Manifest
@@ -39,6 +40,8 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
     attempt = open_attempt(lake, pipeline, batch, run_id)
     if attempt.number > 1:
         scan_again(lake, pipeline, files)
+        journal_scans(lake, pipeline.key, batch.id, attempt.number, {item.arrival: item.facts for item in files})
+        failpoints.reached("scan.journaled")
     faults = file_faults(pipeline, batch, files)
     if faults:
         outcome = held_by_file(batch, files, attempt, faults)

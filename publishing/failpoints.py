@@ -20,6 +20,7 @@ POINTS: Mapping[str, str] = {
     "claim.settled": "the ledger knows that the journal has it all, no attempt is opened",
     "batches.reopened": "a reprocess is asked for, in journal and ledger; no attempt is opened",
     "attempt.opened": "the attempt is pinned in the ledger, not in the journal",
+    "scan.journaled": "what a later attempt found in its files is in the journal, nothing is staged",
     "stage.records": "records are staged and split by status, not counted",
     "stage.finished": "everything is staged and judged, there is no manifest",
     "manifest.written": "the manifest is in the journal, nothing is published",
