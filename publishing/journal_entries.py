@@ -55,8 +55,9 @@ class Entries:
 
 def journal_scans(lake: Lake, pipeline: str, batch_id: str, attempt: int, scans: Mapping[int, Document]) -> None:
     """What a later attempt found in its files, by arrival: under the definition of its day, not of the first."""
-    name = f"{pipeline}/{batch_id}/attempt-{attempt:04d}.scanned.json"
-    lake.journal.write(name, {"files": {str(arrival): facts for arrival, facts in scans.items()}})
+    if scans:
+        name = f"{pipeline}/{batch_id}/attempt-{attempt:04d}.scanned.json"
+        lake.journal.write(name, {"files": {str(arrival): facts for arrival, facts in scans.items()}})
 
 
 def journal_reopened(lake: Lake, pipeline: str, attempts: Mapping[str, int]) -> None:
