@@ -11,7 +11,10 @@ from datalake_assets.assets import pipeline_assets
 from datalake_assets.chains import chain_job, chain_resource
 from datalake_assets.jobs import checks_job, layer_jobs, ready_job, scheduled_elsewhere
 from datalake_assets.previews import previews_accepted
+from datalake_assets.replay_specs import replays
+from datalake_assets.replays import replay_assets
 from datalake_assets.translate import grains, outside_specs, quarantine_spec
+from datalake_assets.way_back import way_back_sensors
 from datalake_assets.work import OpenWork
 from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
 from publishing.claim import landing_pipelines
@@ -40,10 +43,11 @@ def build(
         assets=[
             *(pipeline_assets(catalog.root, checked, known) for checked in pipelines),
             *(quarantine_spec(catalog.root, checked) for checked in pipelines),
+            *(replay_assets(catalog, checked) for checked in pipelines if replays(checked)),
             *outside_specs(catalog),
         ],
         jobs=[*jobs.values(), *by_partition],
-        sensors=list(_sensors(settings, catalog, jobs)),
+        sensors=[*_sensors(settings, catalog, jobs), *way_back_sensors(settings, catalog, jobs)],
         schedules=list(_schedules(catalog, jobs)),
         resources={"lake": opened_for_a_run(open_work, lake_description(settings)), "chain": chain_resource()},
         executor=dg.in_process_executor,

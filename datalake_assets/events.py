@@ -8,8 +8,11 @@ import dagster as dg
 
 from datalake_assets import names
 from datalake_assets.check_specs import evaluation, verdicts
+from datalake_assets.replay_specs import standing_metadata
 from pipeline_xml.checked import CheckedPipeline
+from publishing.ledger import now
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts, PipelineOutcome
+from publishing.standing import Standing
 
 _TERMS = tuple(Counts().as_dict())
 
@@ -39,8 +42,13 @@ def materializations(checked: CheckedPipeline, batch: BatchOutcome) -> Iterator[
         )
 
 
-def quarantined(checked: CheckedPipeline, batch: BatchOutcome) -> dg.AssetMaterialization | None:
-    """The partition of a batch that left records in quarantine, held batches included; None where it left none."""
+def quarantined(
+    checked: CheckedPipeline, batch: BatchOutcome, standing: Standing | None
+) -> dg.AssetMaterialization | None:
+    """The partition of a batch that left records in quarantine, held batches included; None where it left none.
+
+    `standing` is how its entries stand, those of earlier attempts among them.
+    """
     if batch.quarantine is None or batch.quarantine.records == 0:
         return None
     by_rule = sorted(batch.quarantined_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -57,6 +65,7 @@ def quarantined(checked: CheckedPipeline, batch: BatchOutcome) -> dg.AssetMateri
                 schema=dg.TableSchema([dg.TableColumn("rule", "string"), dg.TableColumn("records", "int")]),
             ),
             **batch_metadata(batch),
+            **(standing_metadata(standing, now()) if standing else {}),
         },
     )
 
@@ -116,9 +125,9 @@ def evaluations(checked: CheckedPipeline, batches: Iterable[BatchOutcome]) -> It
         yield from (evaluation(checked, verdict, day) for verdict in verdicts(checked, outcomes))
 
 
-def held_reasons(outcome: PipelineOutcome) -> str:
-    """What is held and why, for the message that ends the run."""
-    lines = [f"{b.key}: {b.reason or 'no reason given'}" for b in outcome.batches if b.status == "held"]
+def reasons(outcome: PipelineOutcome) -> str:
+    """What is held or failed, whichever the pipeline is, and why, for the message that ends the run."""
+    lines = [f"{b.key}: {b.reason or 'no reason given'}" for b in outcome.batches if b.status == outcome.status]
     return "; ".join(lines) or outcome.error or "no batch says why"
 
 

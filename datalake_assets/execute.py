@@ -6,18 +6,21 @@ The outcomes do not pass through Dagster: the work that the run is given remembe
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
 from datalake_assets import names
 from datalake_assets.catalog import load, only
-from datalake_assets.in_process import run_here
+from datalake_assets.in_process import Ended, run_here
+from datalake_assets.replay_specs import replays
 from datalake_assets.work import Announce, OpenWork, Work, lake_work
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome, RunOutcome, worst
+from publishing.standing import Standing
 from resources.settings import Settings
+from stewardship.actors import Actor
 
 Watch = Callable[[str, BatchOutcome], None]  # pipeline (app/pipeline) and its batch, as each ends
 
@@ -71,6 +74,16 @@ class _Recorded:
         claim: str | None,
         announce: Announce,
     ) -> PipelineOutcome:
+        def run(told: Announce) -> PipelineOutcome:
+            return self.work.run(
+                checked, run_id=run_id, business_date=business_date, reprocess=reprocess, claim=claim, announce=told
+            )
+
+        return self._recorded(checked, announce, run)
+
+    def _recorded(
+        self, checked: CheckedPipeline, announce: Announce, work: Callable[[Announce], PipelineOutcome]
+    ) -> PipelineOutcome:
         ended: list[BatchOutcome] = []
 
         def both(batch: BatchOutcome) -> None:
@@ -81,9 +94,7 @@ class _Recorded:
 
         outcome: PipelineOutcome | None = None
         try:
-            outcome = self.work.run(
-                checked, run_id=run_id, business_date=business_date, reprocess=reprocess, claim=claim, announce=both
-            )
+            outcome = work(both)
             return outcome
         finally:
             problem = sys.exception()
@@ -94,6 +105,22 @@ class _Recorded:
         found = self.work.checks(checked, business_date)
         self.recording.evaluated[checked.key] = found
         return found
+
+    def replay(
+        self, checked: CheckedPipeline, *, run_id: str, batch_key: str | None, actor: Actor, announce: Announce
+    ) -> PipelineOutcome:
+        def replay(told: Announce) -> PipelineOutcome:
+            return self.work.replay(
+                checked, run_id=run_id, batch_key=batch_key, actor=actor, announce=told
+            )
+
+        return self._recorded(checked, announce, replay)
+
+    def standings(self, checked: CheckedPipeline, keys: Collection[str] | None = None) -> tuple[Standing, ...]:
+        return self.work.standings(checked, keys)
+
+    def replay_checks(self, checked: CheckedPipeline, batch_key: str) -> tuple[CheckOutcome, ...]:
+        return self.work.replay_checks(checked, batch_key)
 
 
 def execute(
@@ -125,7 +152,37 @@ def execute(
         raise UnknownName(f"application '{app}' has no pipeline or job '{name}'; valid: {', '.join(valid) or 'none'}")
     tags = pipelines | _date_tag(business_date) | ({names.REPROCESS_TAG: "true"} if reprocess else {})
     recording = Recording(open_work or lake_work(settings, full), watch)
-    ended = run_here(settings, loaded, recording.opened, job_name, tags)
+    return _outcome(run_here(settings, loaded, recording.opened, job_name, tags), recording)
+
+
+def execute_replay(
+    settings: Settings,
+    app: str,
+    pipeline: str,
+    batch_key: str | None,
+    actor: Actor,
+    *,
+    catalog: Catalog | None = None,
+    open_work: OpenWork | None = None,
+) -> RunOutcome:
+    """Replays what was approved of one quarantined batch of a pipeline, or of all; `actor` asked for it.
+
+    UnknownName where the pipeline does not exist or quarantines nothing; the batch is looked for by the run.
+    """
+    full = catalog or load(settings)
+    loaded = _application(full, app)
+    able = [p for p in loaded.applications[0].pipelines if replays(p)]
+    checked = next((p for p in able if p.pipeline.id == pipeline), None)
+    if checked is None:
+        valid = ", ".join(p.pipeline.id for p in able) or "none"
+        raise UnknownName(f"application '{app}' has no pipeline '{pipeline}' that quarantines; valid: {valid}")
+    asked = {names.PIPELINES_TAG: checked.key, names.REPLAY_TAG: batch_key or names.EVERY_BATCH}
+    asked |= {names.ACTOR_TAG: actor.name, names.ROLE_TAG: actor.role}
+    recording = Recording(open_work or lake_work(settings, full))
+    return _outcome(run_here(settings, loaded, recording.opened, names.ready_job(app), asked), recording)
+
+
+def _outcome(ended: Ended, recording: Recording) -> RunOutcome:
     outcomes = tuple(recording.runs.values())
     statuses = [outcome.status for outcome in outcomes]
     if ended.success:  # what a fallback made good does not count against the run

@@ -9,6 +9,8 @@ import dagster as dg
 from datalake_assets import names
 from datalake_assets.assets import retry_policy
 from datalake_assets.perform import check_published, perform
+from datalake_assets.replay_specs import replays
+from datalake_assets.replays import perform_replay
 from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
 from pipeline_xml.model import LAYERS, JobPipeline
 
@@ -32,7 +34,7 @@ def ready_job(application: CheckedApplication) -> dg.JobDefinition:
     def run(context: dg.OpExecutionContext) -> Iterator[Any]:
         for checked in _selected((application,), context.run.tags.get(names.PIPELINES_TAG, "")):
             try:
-                yield from perform(context, checked)
+                yield from _performed(context, checked)
             except dg.Failure as failure:
                 policy = retry_policy(checked.pipeline.error_policy)
                 if policy is None or not failure.allow_retries:
@@ -43,12 +45,22 @@ def ready_job(application: CheckedApplication) -> dg.JobDefinition:
     @dg.job(
         name=names.ready_job(application.name),
         executor_def=dg.in_process_executor,
-        description="Runs what is ready: of all pipelines, or of those that the tag datalake/pipelines names.",
+        description="Runs what is ready: of all pipelines, or of those that the tag datalake/pipelines names. With the"
+        " tag datalake/replay (a quarantined batch, or all) it replays what was approved instead.",
     )
     def job() -> None:
         run()
 
     return job
+
+
+def _performed(context: dg.OpExecutionContext, checked: CheckedPipeline) -> Iterator[Any]:
+    """What is ready; with the tag `datalake/replay`, what was approved."""
+    batch = context.run.tags.get(names.REPLAY_TAG)
+    if batch is None:
+        yield from perform(context, checked)
+    elif replays(checked):
+        yield from perform_replay(context, checked, None if batch == names.EVERY_BATCH else batch)
 
 
 def checks_job(catalog: Catalog) -> dg.JobDefinition:

@@ -13,6 +13,13 @@ CLAIM_TAG = "datalake/claim"
 CLAIM_PIPELINE_TAG = "datalake/claim_pipeline"
 BUSINESS_DATE_TAG = "datalake/business_date"
 REPROCESS_TAG = "datalake/reprocess"
+REPLAY_TAG = "datalake/replay"  # the key of the quarantined batch whose corrections the run replays, or `all`
+REPLAY_SET_TAG = "datalake/replay_set"  # which corrections a sensor asked it for
+RERUN_TAG = "datalake/rerun"  # the newest rerun that the run sees to, and its pipeline
+RERUN_OF_TAG = "datalake/rerun_of"
+EVERY_BATCH = "all"
+ACTOR_TAG = "datalake/actor"  # who asked for a replay, and in which role
+ROLE_TAG = "datalake/role"
 PIPELINES_TAG = "datalake/pipelines"
 LOCK_TAG = "datalake/lock"  # dagster.yaml lets one run at a time hold each value of it
 ALL_CHECKS_JOB = "all_asset_checks"
@@ -51,6 +58,10 @@ def reference_key(reference: Reference) -> dg.AssetKey:
 
 def quarantine_key(checked: CheckedPipeline) -> dg.AssetKey:
     return dg.AssetKey([checked.pipeline.app, "exceptions", checked.pipeline.id])
+
+
+def replay_key(checked: CheckedPipeline) -> dg.AssetKey:
+    return dg.AssetKey([checked.pipeline.app, "exceptions", f"{checked.pipeline.id}_replay"])
 
 
 def quarantine_partitions(checked: CheckedPipeline) -> dg.DynamicPartitionsDefinition:

@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 
 from datalake_assets import names
 from datalake_assets.check_specs import evaluation, verdicts
-from datalake_assets.events import evaluations, held_reasons, materializations, quarantined
+from datalake_assets.events import evaluations, materializations, quarantined, reasons
 from datalake_assets.work import Work
 from pipeline_xml.checked import CheckedPipeline
-from publishing.outcome import BatchOutcome, CheckOutcome
+from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
 from resources.secrets import SecretMissing
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -80,10 +80,15 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
         raise dg.Failure(f"{checked.key}: {missing}", allow_retries=False) from missing
     finally:
         yield from _said(context, checked, batches)
+    end(context, checked, outcome)
+
+
+def end(context: Context, checked: CheckedPipeline, outcome: PipelineOutcome) -> None:
+    """dg.Failure where the pipeline is held, for which no try again helps, or failed."""
     if outcome.status == "held":
-        raise dg.Failure(f"{checked.key} is held: {held_reasons(outcome)}", allow_retries=False)
+        raise dg.Failure(f"{checked.key} is held: {reasons(outcome)}", allow_retries=False)
     if outcome.status == "failed":
-        why = outcome.error or held_reasons(outcome)
+        why = outcome.error or reasons(outcome)
         raise dg.Failure(f"{checked.key} failed: {why}", allow_retries=outcome.transient)
     if outcome.status == "nothing_to_do":
         context.log.info(f"{checked.key}: nothing to do")
@@ -103,18 +108,21 @@ def check_published(
 def _said(context: Context, checked: CheckedPipeline, batches: list[BatchOutcome]) -> Iterator[Event]:
     # what could not even be read has the date of the look, which is no period of the feed
     dates = [batch.business_date for batch in batches if batch.checks or batch.status == "published"]
-    _add(context, names.business_dates(checked.pipeline.metadata.grain), dates)
-    rejected = [batch for batch in batches if quarantined(checked, batch)]
-    _add(context, names.quarantine_partitions(checked), [batch.key for batch in rejected])
+    add_partitions(context, names.business_dates(checked.pipeline.metadata.grain), dates)
+    # what a replay rejects again lies in the partition of the batch that it came from
+    rejected = [b for b in batches if b.quarantine is not None and b.quarantine.records and b.origin != "replay"]
+    add_partitions(context, names.quarantine_partitions(checked), [batch.key for batch in rejected])
     for batch in batches:
         yield from materializations(checked, batch)
+    work: Work = context.resources.lake
+    known = {s.key: s for s in work.standings(checked, [b.key for b in rejected])} if rejected else {}
     for batch in rejected:
-        if event := quarantined(checked, batch):
+        if event := quarantined(checked, batch, known.get(batch.key)):
             yield event
     yield from evaluations(checked, batches)
 
 
-def _add(context: Context, partitions: dg.DynamicPartitionsDefinition, keys: list[str]) -> None:
+def add_partitions(context: Context, partitions: dg.DynamicPartitionsDefinition, keys: list[str]) -> None:
     """Adds the keys that are missing; a run beside this one may add the same at the same moment."""
     if partitions.name is None or not keys:
         return

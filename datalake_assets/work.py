@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
+from publishing.standing import Standing, standings
 from resources.definitions import pyspark_session
 from resources.settings import Settings
+from stewardship.actors import Actor
 
 if TYPE_CHECKING:
     from publishing.lake import Lake
@@ -35,6 +37,20 @@ class Work(Protocol):
 
     def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:
         """Evaluates the checks on what is published."""
+        ...
+
+    def replay(
+        self, checked: CheckedPipeline, *, run_id: str, batch_key: str | None, actor: Actor, announce: Announce
+    ) -> PipelineOutcome:
+        """Replays the approved corrections of one quarantined batch, or of all (None); `actor` asked for it."""
+        ...
+
+    def standings(self, checked: CheckedPipeline, keys: Collection[str] | None = None) -> tuple[Standing, ...]:
+        """How the pipeline's quarantined batches stand, or those with these keys."""
+        ...
+
+    def replay_checks(self, checked: CheckedPipeline, batch_key: str) -> tuple[CheckOutcome, ...]:
+        """Evaluates the checks of the way back on one quarantined batch."""
         ...
 
 
@@ -74,6 +90,21 @@ class LakeWork:
         from publishing.checks import published_checks
 
         return published_checks(self.lake, checked, business_date)
+
+    def replay(
+        self, checked: CheckedPipeline, *, run_id: str, batch_key: str | None, actor: Actor, announce: Announce
+    ) -> PipelineOutcome:
+        from stewardship.replay import replay
+
+        return replay(self.lake, checked, actor, run_id=run_id, batch=batch_key, announce=announce)
+
+    def standings(self, checked: CheckedPipeline, keys: Collection[str] | None = None) -> tuple[Standing, ...]:
+        return standings(self.lake.ledger, checked.key, keys)
+
+    def replay_checks(self, checked: CheckedPipeline, batch_key: str) -> tuple[CheckOutcome, ...]:
+        from publishing.replay_checks import replay_checks
+
+        return replay_checks(self.lake, checked, batch_key)
 
 
 def lake_work(settings: Settings, catalog: Catalog) -> OpenWork:

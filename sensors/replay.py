@@ -29,14 +29,16 @@ class ReplayLaunch:
     pipelines_tag: str
     replay_tag: str
     set_tag: str
+    actor_tag: str
     lock_tag: str
     locks: dict[str, str]  # by pipeline
+    workflows: dict[str, str]  # the workflow's id by pipeline: it is who asks
 
 
-def replayed_on_approval(catalog: Catalog, application: CheckedApplication) -> list[str]:
-    """The keys of the application's pipelines that replay without being asked."""
-    keys = [checked.key for checked in application.pipelines]
-    return [key for key in keys if (flow := catalog.workflow(key)) is not None and flow.replay == ON_APPROVAL]
+def replayed_on_approval(catalog: Catalog, application: CheckedApplication) -> dict[str, str]:
+    """{pipeline that replays without being asked: id of the workflow that says so}"""
+    flows = {checked.key: catalog.workflow(checked.key) for checked in application.pipelines}
+    return {key: flow.id for key, flow in flows.items() if flow is not None and flow.replay == ON_APPROVAL}
 
 
 def waiting_in(settings: Settings, pipelines: Collection[str]) -> Waiting:
@@ -84,6 +86,7 @@ def _request(waiting: WaitingReplay, run_key: str, launch: ReplayLaunch) -> dg.R
             launch.pipelines_tag: waiting.pipeline,
             launch.replay_tag: waiting.key,
             launch.set_tag: set_of(waiting),
+            launch.actor_tag: f"workflow {launch.workflows[waiting.pipeline]}",
             launch.lock_tag: launch.locks[waiting.pipeline],
         },
     )

@@ -8,11 +8,11 @@ from sqlalchemy import func, or_, select
 
 from pipeline_xml.checked import CheckedPipeline
 from publishing import failpoints
-from publishing.decisions import QuarantinedBatch
+from publishing.decisions import Correction, QuarantinedBatch
 from publishing.lake import Lake
 from publishing.ledger import Batch, now
 from publishing.outcome import BatchOutcome, PipelineOutcome
-from publishing.replay import REPLAY, persist_replays
+from publishing.replay import persist_replays
 from publishing.run import run_batches
 from stewardship import audit
 from stewardship.actors import Actor
@@ -82,7 +82,14 @@ def find_batch(lake: Lake, pipeline: str, name: str) -> str:
 
 
 def _left_open(lake: Lake, pipeline: str, source: str | None) -> Sequence[str]:
+    """Batches that replay and did not end: those of their own, and the reopened ones that take corrections in."""
+    chosen = (
+        select(Batch.id)
+        .join(Correction, Correction.replay_id == Batch.id)
+        .where(Correction.pipeline == pipeline, Batch.status.in_(("open", "failed")))
+        .distinct()
+    )
+    if source is not None:
+        chosen = chosen.where(Correction.batch_id == source)
     with lake.ledger.read() as session:
-        ready = Batch.status.in_(("open", "failed"))
-        chosen = select(Batch).where(Batch.pipeline == pipeline, Batch.origin == REPLAY, ready)
-        return [b.id for b in session.scalars(chosen) if source is None or (b.window or {}).get("source") == source]
+        return session.scalars(chosen).all()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from pipeline_xml.model import (
     Step,
 )
 from pipeline_xml.types import BOOLEAN, INT, STRING
+from publishing.ledger import now
 from publishing.outcome import (
     BatchOutcome,
     CheckOutcome,
@@ -53,6 +54,8 @@ from publishing.outcome import (
     TargetOutcome,
     worst,
 )
+from publishing.standing import Standing
+from stewardship.actors import Actor
 
 ROOT = Path("/config")
 ORDERS_XML = "applications/shop/staging/pipelines/orders.xml"
@@ -216,6 +219,14 @@ def batch(checked: CheckedPipeline, day: str = "2018-12-31", *, passed: bool = T
     return replace(found, **more)
 
 
+def standing(day: str = "2018-12-31", tries: int = 0, **states: int) -> Standing:
+    """The batch of `batch` for orders, its oldest record two hours old."""
+    return Standing(
+        batch=f"b-{day}", key=f"{day}_orders_9f3a", business_date=day, records=sum(states.values()), states=states,
+        tries=tries, quarantined_at=now() - timedelta(hours=2),
+    )
+
+
 @dataclass
 class ScriptedWork:
     """Plays outcomes by pipeline id, and remembers what it was asked."""
@@ -224,6 +235,10 @@ class ScriptedWork:
     published: tuple[CheckOutcome, ...] = ()
     asked: list[tuple[str, date | None, bool, str | None]] = field(default_factory=list)
     opened: int = 0
+    actors: list[Actor] = field(default_factory=list)
+    before: tuple[Standing, ...] = ()
+    after: tuple[Standing, ...] = ()
+    closed: tuple[CheckOutcome, ...] = ()
 
     def run(
         self,
@@ -248,6 +263,25 @@ class ScriptedWork:
     def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:
         self.asked.append((checked.pipeline.id, business_date, False, "checks"))
         return self.published
+
+    def replay(
+        self, checked: CheckedPipeline, *, run_id: str, batch_key: str | None, actor: Actor, announce: Announce
+    ) -> PipelineOutcome:
+        """Plays the outcomes under `<pipeline>_replay`, and from then on `after` is how the batches stand."""
+        self.asked.append((f"{checked.pipeline.id}_replay", None, False, batch_key))
+        self.actors.append(actor)
+        batches = self.script.get(f"{checked.pipeline.id}_replay", lambda _: [])(checked)
+        for one in batches:
+            announce(one)
+        self.before = self.after or self.before
+        return PipelineOutcome(checked.key, worst(b.status for b in batches), tuple(batches))
+
+    def standings(self, checked: CheckedPipeline, keys: Collection[str] | None = None) -> tuple[Standing, ...]:
+        return tuple(s for s in self.before if keys is None or s.key in keys)
+
+    def replay_checks(self, checked: CheckedPipeline, batch_key: str) -> tuple[CheckOutcome, ...]:
+        self.asked.append((checked.pipeline.id, None, False, f"replay checks of {batch_key}"))
+        return self.closed
 
     @property
     def ran(self) -> list[str]:

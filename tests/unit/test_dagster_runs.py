@@ -85,7 +85,7 @@ def test_jobs_are_few(instance: dg.DagsterInstance) -> None:
         "shop__service__month",
     }
     assert [s.name for s in repository.schedule_defs] == ["shop__nightly__schedule"]  # pipelines in it have none
-    assert [s.name for s in repository.sensor_defs] == ["shop__inbox__landing"]
+    assert [s.name for s in repository.sensor_defs] == ["shop__inbox__landing", "shop__remediation", "shop__rerun"]
 
 
 def test_one_run_over_several_business_dates_materialises_a_partition_each(instance: dg.DagsterInstance) -> None:

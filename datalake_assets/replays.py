@@ -1,0 +1,104 @@
+"""Replaying inside a run: by the asset over quarantined batches, or by the job that a sensor or `lake replay` asks."""
+
+# Annotations stay objects here: Dagster reads that of `context` and understands no text.
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from datalake_assets import names
+from datalake_assets.events import evaluations, materializations
+from datalake_assets.perform import Context, Event, add_partitions, end
+from datalake_assets.replay_specs import replay_check_specs, replay_evaluations, replay_spec, replayed, restated
+from datalake_assets.work import Work
+from pipeline_xml.checked import Catalog, CheckedPipeline
+from pipeline_xml.model import ROLES
+from publishing.ledger import now
+from publishing.outcome import BatchOutcome
+from publishing.standing import Standing
+from resources.secrets import SecretMissing
+from stewardship.actors import STEWARD, Actor
+
+BATCHES_A_RUN = 25  # of a backfill: a run costs seconds before it does anything
+
+
+def replay_assets(catalog: Catalog, checked: CheckedPipeline) -> dg.AssetsDefinition:
+    """Materialising a partition replays that batch; selecting only checks evaluates them."""
+
+    @dg.multi_asset(
+        name=f"{names.pipeline_op(checked)}__replay",
+        specs=[replay_spec(catalog, checked)],
+        check_specs=replay_check_specs(checked),
+        can_subset=True,
+        required_resource_keys={"lake"},
+        backfill_policy=dg.BackfillPolicy.multi_run(BATCHES_A_RUN),
+    )
+    def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        for key in context.partition_keys:
+            if context.op_execution_context.selected_asset_keys:
+                yield from perform_replay(context, checked, key)
+            else:
+                yield from _checked(context, checked, [key])
+
+    return body
+
+
+def perform_replay(context: Context, checked: CheckedPipeline, batch_key: str | None) -> Iterator[Event]:
+    """Replays one quarantined batch, or all with approved corrections, and says what became of each.
+
+    dg.Failure where it is held or failed. What ended before is said all the same, as in `perform`.
+    """
+    work: Work = context.resources.lake
+    keys = None if batch_key is None else [batch_key]
+    before = {standing.key: standing for standing in work.standings(checked, keys)}
+    if batch_key is not None and batch_key not in before:
+        raise dg.Failure(f"{checked.key} has no quarantined batch {batch_key}", allow_retries=False)
+    batches: list[BatchOutcome] = []
+
+    def announce(batch: BatchOutcome) -> None:
+        batches.append(batch)
+        context.log.info(f"{checked.key}: replay {batch.key} {batch.status} {batch.counts.as_dict()}")
+
+    try:
+        outcome = work.replay(
+            checked, run_id=context.run.run_id, batch_key=batch_key, actor=asked_by(context.run.tags), announce=announce
+        )
+    except SecretMissing as missing:
+        raise dg.Failure(f"{checked.key}: {missing}", allow_retries=False) from missing
+    finally:
+        dates = [batch.business_date for batch in batches if batch.status == "published"]
+        add_partitions(context, names.business_dates(checked.pipeline.metadata.grain), dates)
+        for batch in batches:
+            yield from materializations(checked, batch)
+        yield from evaluations(checked, batches)  # of a batch that came back by its next attempt
+        yield from _said(context, checked, before, work.standings(checked, keys), batch_key)
+    end(context, checked, outcome)
+
+
+def asked_by(tags: Mapping[str, str]) -> Actor:
+    """Who asked: the command line and the sensor say so in tags. Open source Dagster does not know who clicks."""
+    role = next((role for role in ROLES if role == tags.get(names.ROLE_TAG)), STEWARD)
+    return Actor(tags.get(names.ACTOR_TAG, "dagster"), role)
+
+
+def _said(
+    context: Context,
+    checked: CheckedPipeline,
+    before: dict[str, Standing],
+    after: Sequence[Standing],
+    batch_key: str | None,
+) -> Iterator[Event]:
+    """Of the batch that was asked for, and of all that stand otherwise than before."""
+    told = [s for s in after if s.key == batch_key or s != before.get(s.key)]
+    add_partitions(context, names.quarantine_partitions(checked), [standing.key for standing in told])
+    at = now()
+    for standing in told:
+        yield restated(checked, standing, at)
+        yield replayed(checked, before.get(standing.key), standing, at, context.run.run_id)
+    yield from _checked(context, checked, [standing.key for standing in told])
+
+
+def _checked(context: Context, checked: CheckedPipeline, keys: Sequence[str]) -> Iterator[dg.AssetCheckEvaluation]:
+    work: Work = context.resources.lake
+    for key in keys:
+        yield from replay_evaluations(checked, key, work.replay_checks(checked, key))
