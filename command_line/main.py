@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from command_line.catalog import WrongUse, business_day, load, resolve
+from command_line.replay import replay_command
 from pipeline_xml.problems import DefinitionError
 from resources.settings import Settings, SettingsError
 
@@ -22,6 +23,7 @@ FORMATS = ("text", "json", "github")
 app = typer.Typer(
     name="lake", help="Run, check and explain data lake pipelines.", no_args_is_help=True, add_completion=False
 )
+app.command("replay")(replay_command)
 err = Console(stderr=True)
 
 
