@@ -169,6 +169,24 @@ class Snapshot:
         with suppress(CommitFailedError):
             self._table.optimize.compact(commit_properties=CommitProperties(max_commit_retries=0))
 
+    def overwrite(
+        self, source: pa.RecordBatchReader, transactions: Mapping[str, int], metadata: Mapping[str, str]
+    ) -> int:
+        """Replaces all rows, in one commit against this snapshot; CommitConflict when the table has moved on."""
+        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError
+
+        properties = CommitProperties(
+            custom_metadata=dict(metadata),
+            max_commit_retries=0,
+            app_transactions=[Transaction(name, version) for name, version in transactions.items()],
+        )
+        try:
+            write_deltalake(self._table, source, mode="overwrite", commit_properties=properties)
+        except CommitFailedError as error:
+            raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
+        return self.version + 1
+
     def find_commit(self, wanted: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
         """(version, commit info) of the newest commit whose metadata has these values; None where the log lost it."""
         for entry in self._table.history():
@@ -228,7 +246,9 @@ class LakeTable:
 
     @property
     def exists(self) -> bool:
-        return (self.root / "_delta_log").is_dir()
+        """Whether a first commit is there; a log folder without one is what a crash left of the table's creation."""
+        log = self.root / "_delta_log"
+        return log.is_dir() and any(p.name[0].isdigit() and p.suffix in (".json", ".parquet") for p in log.iterdir())
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         from deltalake import DeltaTable

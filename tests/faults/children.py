@@ -107,8 +107,13 @@ class Child:
         code = self.code()
         found = self.error() if code else ""
         assert code == 0, f"ended with {code}: {found}"
-        batches: list[dict[str, Any]] = json.loads(self.said())
+        batches: list[dict[str, Any]] = json.loads(self.said())["batches"]
         return batches
+
+    def passed(self) -> list[str]:
+        """The failpoints that a run passed, in the order in which it first did."""
+        self.ended()
+        return list(json.loads(self.said())["passed"])
 
     def error(self) -> str:
         """What it raised: `Type: message`, the last line of its trace."""
@@ -178,10 +183,12 @@ def _run(
         if before is not None:
             before(**given)
         with open_lake(settings, catalog) as lake:
+            passed = failpoints.count()
             if armed[0]:
                 failpoints.arm(*armed)
             outcome = run_pipeline(lake, pipeline, run_id=f"run of {os.getpid()}", reprocess=reprocess)
-        said = json.dumps([{**b.as_dict(), "transient": b.transient} for b in outcome.batches], default=str)
+        batches = [{**b.as_dict(), "transient": b.transient} for b in outcome.batches]
+        said = json.dumps({"batches": batches, "passed": passed}, default=str)
     except Exception as error:
         said = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         raise
