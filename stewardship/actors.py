@@ -16,7 +16,7 @@ from typing import Any
 from pipeline_xml.checked import Catalog
 from pipeline_xml.model import ROLES, Role
 from resources.secrets import SecretMissing, SecretResolver
-from stewardship.refused import NotAllowed, TokenRefused
+from stewardship.refused import NotAllowed, Refused, TokenRefused
 
 STEWARD: Role = "steward"
 APPROVER: Role = "approver"
@@ -25,6 +25,7 @@ TOKEN_KEY = "DATALAKE_TOKEN_KEY"  # noqa: S105 - the name of a secret
 SHORTEST_KEY = 32  # bytes: a key shorter than the hash of HS256 can be guessed (RFC 7518, 3.2)
 ALGORITHM = "HS256"
 LONGEST_NAME = 200
+LONGEST_REASON = 500
 # What each action needs. Approving and rejecting: the roles of the workflow's <approval>, else approver.
 NEEDS: Mapping[str, tuple[Role, ...]] = {
     "assign": (STEWARD, APPROVER),
@@ -54,6 +55,14 @@ class Actor:
 def same_person(one: str, other: str) -> bool:
     """Names differ by more than case and surrounding blanks."""
     return one.strip().casefold() == other.strip().casefold()
+
+
+def reason_of(text: str) -> str:
+    """The reason as it is kept; Refused where there is none, or too much of it."""
+    reason = text.strip()
+    if not reason or len(reason) > LONGEST_REASON:
+        raise Refused(f"a reason is needed, of 1 to {LONGEST_REASON} characters; it is kept with the decision")
+    return reason
 
 
 def operating_system_user() -> str:

@@ -1,0 +1,90 @@
+"""Decisions over records and batches, written to the journal once their transaction is committed.
+
+Whatever a crash left out is written by the next that looks: entries are immutable and the first writer wins, so anybody
+may write them again at any time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, String, column, select, table
+
+from publishing.decisions import BatchDecision, Correction
+from publishing.lake import Lake
+from publishing.ledger import Batch
+
+# The verdicts are a table of the room below, which is not imported here.
+_VERDICT = table(
+    "approval",
+    column("correction_id", String), column("verdict", String), column("actor", String), column("role", String),
+    column("reason", String), column("made_at", DateTime),
+)  # fmt: skip
+
+
+def journal_decisions(lake: Lake, pipeline: str | None = None) -> None:
+    """Writes every correction, verdict and decision over a batch that the journal lacks, of one pipeline or of all."""
+    with lake.ledger.read() as session:
+        corrections = select(Correction)
+        verdicts = select(Correction, _VERDICT).join(_VERDICT, _VERDICT.c.correction_id == Correction.id)
+        decisions = select(BatchDecision, Batch.pipeline).join(Batch, Batch.id == BatchDecision.batch_id)
+        if pipeline is not None:
+            corrections = corrections.where(Correction.pipeline == pipeline)
+            verdicts = verdicts.where(Correction.pipeline == pipeline)
+            decisions = decisions.where(Batch.pipeline == pipeline)
+        entries = [(correction_entry(row), _correction(row)) for row in session.scalars(corrections)]
+        entries += [(verdict_entry(row[0]), _verdict(row)) for row in session.execute(verdicts)]
+        entries += [_decision(row, of) for row, of in session.execute(decisions)]
+    for name, document in entries:
+        if not lake.journal.exists(name):
+            lake.journal.write(name, document)
+
+
+def correction_entry(correction: Correction) -> str:
+    return f"{correction.pipeline}/{correction.batch_id}/correction-{correction.id}.json"
+
+
+def verdict_entry(correction: Correction) -> str:
+    return f"{correction.pipeline}/{correction.batch_id}/correction-{correction.id}.verdict.json"
+
+
+def _correction(row: Correction) -> dict[str, Any]:
+    return {
+        "correction": row.id,
+        "pipeline": row.pipeline,
+        "batch": row.batch_id,
+        "kind": row.kind,
+        "records": row.records,
+        "actor": row.actor,
+        "role": row.role,
+        "reason": row.reason,
+        "made_at": row.made_at.isoformat(),
+        "sealed": row.sealed,
+    }
+
+
+def _verdict(row: Any) -> dict[str, Any]:
+    made_at: datetime = row.made_at
+    return {
+        "correction": row.correction_id,
+        "verdict": row.verdict,
+        "actor": row.actor,
+        "role": row.role,
+        "reason": row.reason,
+        "made_at": made_at.isoformat(),
+    }
+
+
+def _decision(row: BatchDecision, pipeline: str) -> tuple[str, dict[str, Any]]:
+    name = f"{pipeline}/{row.batch_id}/decision-{row.id}.json"
+    return name, {
+        "decision": row.id,
+        "batch": row.batch_id,
+        "kind": row.kind,
+        "actor": row.actor,
+        "role": row.role,
+        "reason": row.reason,
+        "made_at": row.made_at.isoformat(),
+        "waivers": row.waivers,
+    }

@@ -1,0 +1,106 @@
+"""Verdicts on corrections: by another person than the one who made them, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from pipeline_xml.checked import Catalog, CheckedPipeline
+from publishing.decisions import APPROVED, DISCARD, PROPOSED, REJECTED, Correction, TouchedRecord
+from publishing.lake import Lake
+from publishing.ledger import now
+from stewardship import audit
+from stewardship.actors import Actor, reason_of, require
+from stewardship.batches import find_batch
+from stewardship.journaled import journal_all
+from stewardship.refused import NotAllowed, NotFound, Refused
+from stewardship.stores import Approval
+
+ACTIONS = {"approve": APPROVED, "reject": REJECTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided of one correction or discard, and over how many records."""
+
+    correction: str
+    batch: str
+    kind: str
+    verdict: str
+    records: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def decide(
+    lake: Lake, catalog: Catalog, pipeline: CheckedPipeline, actor: Actor, action: str, reason: str, *,
+    corrections: Sequence[str] = (), batch: str | None = None,
+) -> list[Verdict]:  # fmt: skip
+    """`action` is approve or reject: of the corrections named, of what is proposed for a batch, or for the pipeline.
+
+    All or none. NotAllowed where the actor made one of them. An approved correction waits for its replay; an approved
+    discard takes effect at once.
+    """
+    require(catalog, pipeline.key, actor, action)
+    reason = reason_of(reason)
+    with lake.ledger.write() as session:
+        chosen = _chosen(session, pipeline.key, corrections, batch)
+        own = [row for row in chosen if actor.is_same_person(row.actor)]
+        if own:
+            raise NotAllowed(
+                f"{actor.name} made {', '.join(row.id for row in own[:5])}: another person must {action} "
+                f"{'it' if len(own) == 1 else 'them'}"
+            )
+        for row in chosen:
+            _decide(session, lake, actor, action, reason, row)
+        verdicts = [Verdict(row.id, row.batch_id, row.kind, ACTIONS[action], row.records) for row in chosen]
+    journal_all(lake, pipeline.key)
+    if any(v.kind == DISCARD and v.verdict == APPROVED for v in verdicts):
+        from publishing.corrections import apply_discards
+
+        apply_discards(lake, pipeline.key)
+    return verdicts
+
+
+def _chosen(session: Session, pipeline: str, ids: Sequence[str], batch: str | None) -> list[Correction]:
+    query = select(Correction).where(Correction.pipeline == pipeline).order_by(Correction.made_at, Correction.id)
+    if ids:
+        found = {row.id: row for row in session.scalars(query.where(Correction.id.in_(ids)))}
+        if missing := [each for each in ids if each not in found]:
+            raise NotFound(f"no correction {', '.join(missing)} of {pipeline}; `lake quarantine show` lists a record's")
+        if decided := [row for row in found.values() if row.state != PROPOSED]:
+            told = ", ".join(f"{row.id} is {row.state}" for row in decided)
+            raise Refused(f"a verdict falls once: {told}")
+        return list(found.values())
+    query = query.where(Correction.state == PROPOSED)
+    where = pipeline
+    if batch is not None:
+        row = find_batch(session, batch)
+        where = f"the batch {row.key}"
+        query = query.where(Correction.batch_id == row.batch_id)
+    chosen = list(session.scalars(query))
+    if not chosen:
+        raise NotFound(f"nothing is proposed for {where}")
+    return chosen
+
+
+def _decide(session: Session, lake: Lake, actor: Actor, action: str, reason: str, row: Correction) -> None:
+    verdict = ACTIONS[action]
+    row.state = verdict
+    session.add(
+        Approval(
+            correction_id=row.id, verdict=verdict, actor=actor.name, role=actor.role, reason=reason, made_at=now()
+        )
+    )
+    session.execute(
+        update(TouchedRecord)
+        .where(TouchedRecord.pipeline == row.pipeline, TouchedRecord.correction_id == row.id)
+        .values(state=verdict)
+    )
+    details = {"pipeline": row.pipeline, "correction": row.id, "kind": row.kind, "records": row.records}
+    audit.append(session, lake, actor, action, row.batch_id, {**details, "reason": reason})

@@ -1,0 +1,185 @@
+"""Sealed payloads opened: the exact bytes of rejected records, and their cells by column as the reader reads them.
+
+Nothing opened here leaves the process but through `reveal` (audited), masks, and sealed changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.contract import Field
+from pipeline_xml.model import CsvSource
+from processing.keys import unseal
+from processing.scan_result import Range, Scan
+from publishing.lake import Lake
+from publishing.ledger import LandedFile
+from publishing.quarantine_rows import shape
+from resources.quarantine_key import quarantine_key
+from stewardship.refused import Refused
+
+DELIVERY = 24  # letters of a record id that name its file's delivery
+HIDDEN = "***"
+CELL = "cell:"  # before a field's name, which may be any text
+SEALED = ("record_id", "batch_id", "raw", "key_id")  # the columns of entries that are needed here
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """`rows`: an Arrow table of `record_id`, `batch_id` and `cell:<field>`, a text or null; in no given order.
+
+    `ragged`: ids of records of the wrong width, whose cells belong to no column: all null.
+    """
+
+    rows: Any
+    ragged: frozenset[str]
+
+
+def fields(pipeline: CheckedPipeline) -> tuple[Field, ...]:
+    """The columns that a correction may name, as their texts are read: of a file the contract's fields; of a table its
+    columns, whose values have neither codes nor a format of their own any more.
+    """
+    contract = pipeline.driving.contract
+    if isinstance(pipeline.driving.source, CsvSource):
+        return contract.fields
+    return tuple(replace(field, codes=(), format=None) for field in contract.columns)
+
+
+def null_values(pipeline: CheckedPipeline) -> tuple[str, ...]:
+    """The texts that mean null in a cell."""
+    source = pipeline.driving.source
+    return source.null_values if isinstance(source, CsvSource) else ("",)
+
+
+def masked(field: Field, text: str | None) -> str | None:
+    """What a steward sees of a value: its shape, of a classified field not even that."""
+    if text is None:
+        return None
+    return HIDDEN if field.classification else shape(text)
+
+
+class Payloads:
+    """Opens payloads of one pipeline; files are looked up once."""
+
+    def __init__(self, lake: Lake, pipeline: CheckedPipeline) -> None:
+        self._lake, self._pipeline = lake, pipeline
+        self._key = quarantine_key(lake.settings)
+        self._files: dict[str, dict[str, LandedFile]] = {}
+
+    def opened(self, entries: Any) -> list[bytes]:
+        """The payload of each entry (an Arrow table of SEALED); SealBroken names a record that does not open."""
+        columns = (entries[name].to_pylist() for name in ("raw", "key_id", "record_id"))
+        return [unseal(raw, self._key.value, key_id, record) for raw, key_id, record in zip(*columns, strict=True)]
+
+    def texts(self, entries: Any) -> list[str]:
+        """The payloads as text, for a person; what the encoding cannot say is shown as a replacement sign."""
+        if not isinstance(self._pipeline.driving.source, CsvSource):
+            return [payload.decode() for payload in self.opened(entries)]
+        found = []
+        both = zip(entries["batch_id"].to_pylist(), entries["record_id"].to_pylist(), strict=True)
+        for payload, (batch, record) in zip(self.opened(entries), both, strict=True):
+            file = self._file(batch, record)
+            found.append(payload.decode(Scan.of(file.facts).encoding if file else "utf-8", "replace"))
+        return found
+
+    def cells(self, entries: Any) -> Cells:
+        """The cells of each entry (an Arrow table of SEALED)."""
+        payloads = self.opened(entries)
+        if isinstance(self._pipeline.driving.source, CsvSource):
+            return self._of_files(entries, payloads)
+        return self._of_rows(entries, payloads)
+
+    def _of_files(self, entries: Any, payloads: Sequence[bytes]) -> Cells:
+        """Parsed as the reader parses a range: the records of each file, one after the other."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        deliveries = pc.utf8_slice_codeunits(entries["record_id"], 0, DELIVERY)
+        units = pc.binary_join_element_wise(entries["batch_id"], deliveries, ":")
+        coded = units.combine_chunks().dictionary_encode()
+        parts, ragged = [], set()
+        indices = coded.indices.to_numpy()
+        for number in range(len(coded.dictionary)):
+            places = np.flatnonzero(indices == number)
+            chosen = entries.take(pa.array(places))
+            part, odd = self._of_file(chosen, [payloads[i] for i in places.tolist()])
+            parts.append(part)
+            ragged |= odd
+        return Cells(pa.concat_tables(parts), frozenset(ragged)) if parts else Cells(self._empty(), frozenset())
+
+    def _of_file(self, entries: Any, payloads: Sequence[bytes]) -> tuple[Any, set[str]]:
+        import numpy as np
+        import pyarrow as pa
+
+        from processing.read_parse import RecordCountError, parse_range
+
+        source, contract = self._pipeline.driving.source, self._pipeline.driving.contract
+        assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
+        records = entries["record_id"].to_pylist()
+        file = self._file(entries["batch_id"][0].as_py(), records[0])
+        scan = Scan.of(file.facts) if file is not None else Scan(0, 0, 0, 0, (), source.encoding)
+        names = list(scan.header or source.columns or [field.name for field in contract.fields])
+        data = b"".join(payload + b"\n" for payload in payloads)
+        # Comments stand between records, and these are records.
+        part = Range(0, len(data), 1, len(payloads))
+        name = file.name if file is not None else self._pipeline.key
+        try:
+            parsed = parse_range(data, part, replace(scan, comments=False), names, source, name)
+        except RecordCountError as error:
+            raise Refused(f"{name}: its records cannot be split into cells under the definition of today") from error
+        odd = [place for place, _ in parsed.ragged]
+        sound = np.ones(len(payloads), bool)
+        sound[odd] = False
+        take = pa.array(np.cumsum(sound) - 1, mask=~sound)
+        columns = {"record_id": entries["record_id"], "batch_id": entries["batch_id"]}
+        for field in contract.fields:
+            at = parsed.columns.schema.get_field_index(field.name)
+            texts = parsed.columns.column(at).take(take) if at >= 0 else pa.nulls(len(payloads), pa.string())
+            columns[CELL + field.name] = texts
+        return pa.table(columns), {records[place] for place in odd}
+
+    def _of_rows(self, entries: Any, payloads: Sequence[bytes]) -> Cells:
+        import pyarrow as pa
+
+        rows = [json.loads(payload, parse_float=Decimal) for payload in payloads]
+        columns = {"record_id": entries["record_id"], "batch_id": entries["batch_id"]}
+        for field in fields(self._pipeline):
+            columns[CELL + field.name] = pa.array([_text(row.get(field.name), field) for row in rows], pa.string())
+        return Cells(pa.table(columns), frozenset())
+
+    def _empty(self) -> Any:
+        import pyarrow as pa
+
+        names = ["record_id", "batch_id", *(CELL + field.name for field in fields(self._pipeline))]
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+
+    def _file(self, batch_id: str, record_id: str) -> LandedFile | None:
+        if batch_id not in self._files:
+            with self._lake.ledger.read() as session:
+                found = session.scalars(select(LandedFile).where(LandedFile.batch_id == batch_id)).all()
+            self._files[batch_id] = {file.delivery_key[:DELIVERY]: file for file in found}
+        return self._files[batch_id].get(record_id[:DELIVERY])
+
+
+def _text(value: Any, field: Field) -> str | None:
+    """A value of a JSON payload as the text that its type reads."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if field.type.kind == "decimal":  # written with an exponent where Python does, which no cell may
+        return format(Decimal(str(value)), "f")
+    return str(value)
+
+
+def cells_by_record(cells: Cells) -> dict[str, dict[str, str | None]]:
+    """{record id: {field: text}}"""
+    names = [name for name in cells.rows.column_names if name.startswith(CELL)]
+    return {row["record_id"]: {n.removeprefix(CELL): row[n] for n in names} for row in cells.rows.to_pylist()}
