@@ -132,8 +132,13 @@ def compute(lake: Lake, pipeline: CheckedPipeline, bulk: Bulk, entries: Iterator
         wrong = np.flatnonzero(unfit(pipeline, field, texts))
         problems += [Problem(records[at].as_py(), must_be(field)) for at in wrong]
         columns |= change_columns(field.name, there, texts, kept[CELL + field.name], np.zeros(kept.num_rows, bool))
-    counts = (int(mask.sum()) for mask in (matched, without, odd))
-    return Computed(changed_only(pa.table(columns)), *counts, tuple(problems))
+    return Computed(
+        changes=changed_only(pa.table(columns)),
+        matched=int(matched.sum()),
+        without=int(without.sum()),
+        ragged=int(odd.sum()),
+        problems=tuple(problems),
+    )
 
 
 def matching(lake: Lake, pipeline: CheckedPipeline, where: str, entries: Iterator[Any]) -> Any:
