@@ -115,6 +115,7 @@ def settle(
         size, version, since = seen.get(item.name, (item.size, item.version, at))
         if (size, version) != (item.size, item.version):
             since = at
+        since = min(since, at)  # the clock was set back: what is on its way does not wait until it has caught up
         if at - since >= wait.total_seconds():
             settled.append(item)
         else:
@@ -183,8 +184,8 @@ def unsettled_claims(ledger: Ledger, pipeline: str) -> list[tuple[str, int]]:
             select(Claim.id, func.count(Look.id))
             .join(Look, Look.claim_id == Claim.id)
             .where(Claim.pipeline == pipeline, Claim.settled.is_(False))
-            .group_by(Claim.id, Claim.claimed_at)
-            .order_by(Claim.claimed_at, Claim.id)
+            .group_by(Claim.id)
+            .order_by(func.min(Look.id))  # not by the moment: the clock may have been set back between two
         )
         return [(claim_id, files) for claim_id, files in session.execute(chosen)]
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -207,7 +207,9 @@ class Ledger:
         """Says what the database cannot do in our own words."""
         try:
             yield
-        except OperationalError as error:
+        except (IntegrityError, ProgrammingError, DataError):  # what was asked is wrong, not the database
+            raise
+        except (DatabaseError, sqlite3.DatabaseError) as error:
             raise named(error, self.engine.url.render_as_string(hide_password=True), BUSY_SECONDS) from error
 
     def _identity(self) -> int | None:

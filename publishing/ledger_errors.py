@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import OperationalError
-
 from resources.failures import DiskFull, NotWritable, Transient
 
 REBUILD = "run `lake ledger rebuild`, which makes it again from raw, journal and tables; then run again"
@@ -30,9 +28,9 @@ class LedgerGone(LedgerUnavailable):
     """The database was removed, replaced, or lacks what the journal has."""
 
 
-def named(error: OperationalError, where: str, seconds: int) -> Exception:
+def named(error: Exception, where: str, seconds: float) -> Exception:
     """The error of the driver by what has to be done. `where` names the database without its password."""
-    said = str(error.orig).lower()
+    said = str(getattr(error, "orig", error)).lower()
     if "locked" in said or "busy" in said:
         return LedgerLocked(
             f"another connection has held the ledger {where} for more than {seconds} s; find it (a backup, a copy, an "
@@ -44,4 +42,6 @@ def named(error: OperationalError, where: str, seconds: int) -> Exception:
         return NotWritable(f"no right to write: {where}; give the user of the run the right, then run again")
     if "no such table" in said:
         return LedgerGone(f"the ledger {where} was replaced by another database; {REBUILD}")
+    if "not a database" in said or "malformed" in said:
+        return LedgerGone(f"the ledger {where} is damaged; {REBUILD}")
     return LedgerUnreachable(f"the ledger {where} does not answer; check the database and its disk, then run again")

@@ -21,6 +21,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline_xml.load import load_catalog
 from processing.transformations import registry
 from publishing import failpoints
@@ -40,18 +42,14 @@ _server: Any = None
 def _context() -> Any:
     global _server
     if _server is None:
-        before = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = str(PROJECT)
         _server = multiprocessing.get_context("forkserver")
         _server.set_forkserver_preload([
             "tests.faults.children", "deltalake", "pyarrow.dataset", "pysail.spark", "pyspark.sql.connect.session",
             "processing.read", "processing.read_table", "alembic.config",
         ])  # fmt: skip
-        _server.Process(target=_nothing).start()  # the server starts with the first, under this path
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        with pytest.MonkeyPatch.context() as patched:  # the server starts with the first child, under this path
+            patched.setenv("PYTHONPATH", str(PROJECT))
+            _server.Process(target=_nothing).start()
     return _server
 
 
@@ -147,14 +145,21 @@ def start(
     reprocess: bool = False,
     before: Callable[..., object] | None = None,
     given: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Child:
-    """Runs a pipeline of the feed in a child. `before(**given)` is called there first."""
+    """Runs a pipeline of the feed in a child. `before(**given)` is called there first.
+
+    With an environment of its own it is a fresh process: libraries that are preloaded come in at its start only.
+    """
     started = feed.settings
-    context = _context()
+    context = _context() if environment is None else multiprocessing.get_context("spawn")
     told, telling = context.Pipe(duplex=False)
     asked = (started.config, started.data, name, (at, passing, int(by)), reprocess, telling, before, dict(given or {}))
     process = context.Process(target=_run, args=asked)
-    process.start()
+    with pytest.MonkeyPatch.context() as patched:
+        for key, value in {} if environment is None else {"PYTHONPATH": str(PROJECT), **environment}.items():
+            patched.setenv(key, value)
+        process.start()
     telling.close()
     return Child(process, told, [])
 
