@@ -6,16 +6,15 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from pipeline_xml.checked import CheckedPipeline
 from processing.keys import SHORTEST
-from processing.read import RawFile
 from processing.scan_result import Scan
 from publishing import failpoints
-from publishing.corrections import replays_of, stacked, write_table_overlay
+from publishing.corrections import replays_of
+from publishing.decide import waived
 from publishing.ending import end_attempt
-from publishing.inputs import approved, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
+from publishing.inputs import approved, attempt_input, aware, file_faults, landed, raw_files, scan_again
 from publishing.journal import attempt_entry
 from publishing.journal_entries import journal_scans
 from publishing.lake import Lake
@@ -27,7 +26,6 @@ from publishing.quarantine import commit_quarantine
 from publishing.stage import AttemptInput, stage
 from publishing.targets import Publication
 from publishing.touched import touched_by_attempt
-from publishing.upstream import table_input
 from resources.secrets import SecretMissing
 
 DRIFT = "schema_drift"
@@ -42,14 +40,19 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
         scan_again(lake, pipeline, files)
         journal_scans(lake, pipeline.key, batch.id, attempt.number, {item.arrival: item.facts for item in files})
         failpoints.reached("scan.journaled")
-    faults = file_faults(pipeline, batch, files)
+    with lake.ledger.read() as session:
+        passes = waived(session, batch.id, pipeline.rule_hash)
+    faults = file_faults(pipeline, batch, files, passes)
     if faults:
         outcome = held_by_file(batch, files, attempt, faults)
         return end_attempt(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))
     raw = raw_files(lake, pipeline, files)
-    manifest = staged_manifest(
-        lake, pipeline, batch, attempt, lambda: _given(lake, pipeline, batch, files, attempt, raw)
-    )
+
+    def given_input() -> AttemptInput:
+        read = attempt_input(lake, pipeline, batch, files, attempt, approved(lake, batch, files))
+        return replace(read, waived=passes)
+
+    manifest = staged_manifest(lake, pipeline, batch, attempt, given_input)
     given = Publication(
         batch=batch,
         manifest=manifest,
@@ -58,7 +61,7 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
         staged=lake.settings.data / manifest.root,
         replays=replays_of(lake, batch),
     )
-    manifest = replace(manifest, held=manifest.held or unfit(lake, pipeline, given))
+    manifest = replace(manifest, held=manifest.held or unfit(lake, pipeline, given, passes))
     path, rejected = commit_quarantine(lake, pipeline, batch, manifest, raw, aware(attempt.opened_at), run_id)
     quarantine = QuarantineOutcome(str(path), rejected)
     if manifest.held:
@@ -160,42 +163,9 @@ def staged_manifest(
     return manifest
 
 
-def _given(
-    lake: Lake,
-    pipeline: CheckedPipeline,
-    batch: Batch,
-    files: Sequence[LandedFile],
-    attempt: Attempt,
-    raw: Mapping[int, RawFile],
-) -> AttemptInput:
-    """The records of the batch, with what stewards decided laid over them."""
-    layers = approved(lake, batch, files)
-    given = AttemptInput(
-        batch_id=batch.id,
-        attempt=attempt.number,
-        business_date=batch.business_date,
-        opened_at=aware(attempt.opened_at),
-        raw=tuple(raw.values()),
-        uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
-        table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
-        corrections=tuple(layers),
-    )
-    if not layers:
-        return given
-    changes = stacked(list(layers.values()))
-    folder = overlay_folder(lake, batch, attempt.number)
-    if batch.origin == "table":
-        return replace(given, overlay=write_table_overlay(folder, changes))
-    return replace(given, raw=tuple(lay_over(folder, raw, changes).values()))
-
-
 def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
     """SecretMissing now, in its own words, and not minutes later inside the error of an engine's worker."""
     for name in dict.fromkeys(name for step in pipeline.steps for name in step.secrets):
         found = len(lake.secrets.key(name))
         if found < SHORTEST:
             raise SecretMissing(f"secret '{name}' has {found} bytes; a key needs at least {SHORTEST}")
-
-
-def aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)

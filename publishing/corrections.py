@@ -13,14 +13,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from processing.keys import seal, unseal
-from publishing.decisions import APPROVED, CORRECT, DISCARD, Correction
+from publishing import failpoints
+from publishing.decisions import APPROVED, CORRECT, DISCARD, DISCARDED, Correction, TouchedRecord
 from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
+from publishing.quarantine import HELD, OPEN
+from publishing.quarantined import refresh
+from publishing.restate import restate, to_state
 from resources.quarantine_key import quarantine_key
 
 WAS = "was:"
@@ -116,6 +120,14 @@ def stacked(layers: Sequence[tuple[str, Any]]) -> Any:
     return pa.Table.from_pylist(list(rows.values()), whole.schema)
 
 
+def joined_ids(tables: Iterable[Any]) -> Any:
+    """The record ids of some sets as one Arrow array."""
+    import pyarrow as pa
+
+    found = [chunk for table in tables for chunk in table["record_id"].chunks]
+    return pa.concat_arrays(found) if found else pa.array([], pa.string())
+
+
 def write_file_overlays(root: Path, changes: Any, deliveries: Mapping[int, str]) -> dict[int, str]:
     """{arrival: path of the overlay of that file}, for the files (delivery prefix by arrival) that have one."""
     import pyarrow as pa
@@ -168,3 +180,28 @@ def replays_of(lake: Lake, batch: Batch) -> tuple[str, ...]:
             Correction.batch_id == batch.id, Correction.replay_id.is_not(None), Correction.replay_id != batch.id
         )
         return tuple(sorted({each for each in session.scalars(chosen) if each is not None}))
+
+
+def apply_discards(lake: Lake, pipeline: str) -> int:
+    """Entries of approved discards become `discarded`, once each; how many discards took effect now."""
+    with lake.ledger.read() as session:
+        waiting = select(TouchedRecord.correction_id).where(
+            TouchedRecord.pipeline == pipeline, TouchedRecord.state == APPROVED
+        )
+        chosen = select(Correction).where(
+            Correction.pipeline == pipeline,
+            Correction.kind == DISCARD,
+            Correction.state == APPROVED,
+            Correction.id.in_(waiting),
+        )
+        discards = list(session.scalars(chosen.order_by(Correction.made_at, Correction.id)))
+    for discard in discards:
+        records = load_changes(lake, discard)["record_id"].combine_chunks()
+        change = to_state(DISCARDED, [OPEN, HELD], records)
+        restate(lake, pipeline, [discard.batch_id], {f"d:{discard.id}": 1}, change)
+        failpoints.reached("discard.committed")
+        own = (TouchedRecord.correction_id == discard.id) & (TouchedRecord.state == APPROVED)
+        with lake.ledger.write() as session:
+            session.execute(update(TouchedRecord).where(own).values(state=DISCARDED))
+        refresh(lake, pipeline, discard.batch_id)
+    return len(discards)

@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,6 +62,17 @@ def export_csv(
     failpoints.reached("export.published")
     _remove_unnamed(folder, [*kept, part])
     return rows
+
+
+def remove_export(folder: Path, batches: Collection[str]) -> None:
+    """Takes the parts of these batches out of an export: the manifest first, then the files that it names no more."""
+    known = read_manifest(folder)
+    if known is None:
+        return
+    parts = [part for part in known["parts"] if part["batch"] not in batches]
+    if len(parts) < len(known["parts"]):
+        _replace(folder, {**known, "parts": parts})
+    _remove_unnamed(folder, parts)
 
 
 def _remove_unnamed(folder: Path, parts: Sequence[Mapping[str, Any]]) -> None:

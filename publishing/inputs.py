@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from pipeline_xml.model import CsvSource
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
-from publishing.corrections import approved_for, load_changes, write_file_overlays
+from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
+from publishing.decisions import DISCARD
 from publishing.intake import stated_date
 from publishing.lake import Lake
-from publishing.ledger import Batch, LandedFile
+from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
-from publishing.upstream import REWRITTEN
+from publishing.stage import AttemptInput
+from publishing.upstream import REWRITTEN, table_input
 
 
 def landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
@@ -50,12 +53,21 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
         item.status = "held" if faults else "open"
 
 
-def file_faults(pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile]) -> dict[int, str]:
-    """What breaks the contract of a whole file, by arrival."""
+def file_faults(
+    pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile], waived: Collection[str] = ()
+) -> dict[int, str]:
+    """What breaks the contract of a whole file, by arrival; less what a release waived."""
     if not isinstance(pipeline.driving.source, CsvSource):
         # A later attempt cannot mend this: the rows that went out of the upstream table are not in the window.
         return {0: batch.reason} if batch.reason and batch.reason.startswith(REWRITTEN) else {}
-    return {item.arrival: item.reason or "broken" for item in files if item.status == "held"}
+    found = {}
+    for item in files:
+        if item.status != "held":
+            continue
+        left = [part for part in (item.reason or "broken").split("; ") if part.partition(":")[0] not in waived]
+        if left:
+            found[item.arrival] = "; ".join(left)
+    return found
 
 
 def raw_files(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> dict[int, RawFile]:
@@ -79,6 +91,55 @@ def approved(lake: Lake, batch: Batch, files: Sequence[LandedFile]) -> dict[str,
     with lake.ledger.read() as session:
         found = approved_for(session, batch, files)
     return {correction.id: (correction.kind, load_changes(lake, correction)) for correction in found}
+
+
+def used(
+    lake: Lake, batch: Batch, files: Sequence[LandedFile], without: Collection[str] = ()
+) -> dict[str, tuple[str, Any]]:
+    """Those of the approved decisions that a replay or an attempt obeyed already: what stands was made with them.
+
+    Less those of some batches that are taken back.
+    """
+    gone = (None, *without)
+    with lake.ledger.read() as session:
+        found = [c for c in approved_for(session, batch, files) if c.kind == DISCARD or c.replay_id not in gone]
+    return {correction.id: (correction.kind, load_changes(lake, correction)) for correction in found}
+
+
+def attempt_input(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    attempt: Attempt,
+    layers: Mapping[str, tuple[str, Any]],
+    number: int | None = None,
+) -> AttemptInput:
+    """The records of the batch, with decisions laid over them. `number`: instead of the attempt's, for a computation
+    aside."""
+    raw = raw_files(lake, pipeline, files)
+    given = AttemptInput(
+        batch_id=batch.id,
+        attempt=attempt.number if number is None else number,
+        business_date=batch.business_date,
+        opened_at=aware(attempt.opened_at),
+        raw=tuple(raw.values()),
+        uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
+        table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
+        corrections=tuple(layers),
+    )
+    if not layers:
+        return given
+    changes = stacked(list(layers.values()))
+    folder = overlay_folder(lake, batch, given.attempt)
+    if batch.origin == "table":
+        return replace(given, overlay=write_table_overlay(folder, changes))
+    return replace(given, raw=tuple(lay_over(folder, raw, changes).values()))
+
+
+def aware(moment: datetime) -> datetime:
+    """A moment of the ledger, which is UTC and does not say so."""
+    return moment.replace(tzinfo=UTC)
 
 
 def lay_over(folder: Path, raw: Mapping[int, RawFile], changes: Any, only: bool = False) -> dict[int, RawFile]:

@@ -184,7 +184,7 @@ def _unit(pipeline: CheckedPipeline, item: Arrived) -> tuple[Any, ...]:
 
 def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequence[Arrived]) -> None:
     first = members[0]
-    identity = _digest(pipeline.key, first.business_date.isoformat(), *sorted(m.delivery_key for m in members))[:32]
+    identity = _free_identity(session, pipeline.key, first.business_date, sorted(m.delivery_key for m in members))
     files = []
     held = next((m.fault for m in members if m.fault), None)
     batch = Batch(
@@ -210,6 +210,16 @@ def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequenc
         session.flush()
         files.append(landed)
     batch.arrival = max(f.arrival for f in files)
+
+
+def _free_identity(session: Session, pipeline: str, day: date, deliveries: Sequence[str]) -> str:
+    """The hash of the members. Of the same files delivered again after a withdrawal, the next one."""
+    parts = [pipeline, day.isoformat(), *deliveries]
+    identity, before = _digest(*parts)[:32], 0
+    while session.get(Batch, identity) is not None:
+        before += 1
+        identity = _digest(*parts, f"#{before}")[:32]
+    return identity
 
 
 def _landed(

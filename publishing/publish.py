@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvTarget, HiveTarget
+from publishing.decide import REBUILD
 from publishing.export import export_csv, export_folder
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.manifest import FileCounts, Manifest
 from publishing.merge import publish_merge, rebuild_needed
 from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
+from publishing.rebuild_merge import rebuild_cost, rebuild_for, recount
 from publishing.targets import Publication, Superseded, files_of, publish_table, target_schema
 
 DRIFT = "schema_drift"
 
 
-def unfit(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> str | None:
-    """Why a target cannot take the rows; asked before anything is committed, so that none takes them alone."""
+def unfit(
+    lake: Lake, pipeline: CheckedPipeline, given: Publication, waived: Collection[str] = ()
+) -> str | None:
+    """Why a target cannot take the rows; asked before anything is committed, so that none takes them alone.
+
+    A merge target that has to forget a row is rebuilt only where a release says so.
+    """
     for position, target in enumerate(pipeline.targets):
         chosen = target.target
         if not isinstance(chosen, HiveTarget):
@@ -27,8 +34,11 @@ def unfit(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> str | No
         table = lake.table(target.asset)
         if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by)):
             return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
-        if chosen.mode == "merge" and (why := rebuild_needed(lake, target, files_of(given.manifest, position), given)):
-            return f"rebuild_needed: {why}; a merge target forgets a row only by being rebuilt"
+        if chosen.mode != "merge" or REBUILD in waived:
+            continue
+        if why := rebuild_needed(lake, target, files_of(given.manifest, position), given):
+            cost = rebuild_cost(lake, pipeline, target)
+            return f"{REBUILD}: {why}, and a merge target forgets a row only by being rebuilt: {cost}"
     return None
 
 
@@ -63,7 +73,11 @@ def publish_targets(
                 continue
             table = lake.table(target.asset)
             if chosen.mode == "merge":
+                if rebuild_needed(lake, target, rows, given):
+                    rebuild_for(lake, pipeline, position, rows, given)
                 merged = publish_merge(lake, pipeline, target, rows, given)
+                if merged.rebuilt:
+                    recount(lake, pipeline, target)
                 version, written, lost = merged.version, merged.written, merged.superseded
             else:
                 version = publish_table(pipeline, target, table, rows, given)

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, CsvTarget
-from publishing.attempt import aware, held_by_file, open_attempt, staged_manifest
-from publishing.corrections import stacked, unplayed, write_table_overlay
-from publishing.decisions import CORRECT, WITHDRAWN, Correction
+from publishing.attempt import held_by_file, open_attempt, staged_manifest
+from publishing.corrections import joined_ids, stacked, unplayed, write_table_overlay
+from publishing.decisions import CORRECT, Correction
 from publishing.ending import end_attempt
-from publishing.inputs import approved, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
+from publishing.inputs import approved, aware, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
 from publishing.intake import batch_key
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
@@ -72,8 +72,7 @@ def persist_replays(
 ) -> list[tuple[str, str]]:
     """(batch that will publish, batch it comes from) of every approved correction that belongs to no replay yet.
 
-    In the caller's transaction. Corrections of a batch that does not stand any more are withdrawn with it; those of a
-    batch that is not published yet wait for it.
+    In the caller's transaction. Corrections of a batch that does not stand, or not yet, wait for an attempt of it.
     """
     grouped: dict[str, list[Correction]] = {}
     for correction in unplayed(session, pipeline.key, batch_id):
@@ -81,10 +80,7 @@ def persist_replays(
     made = []
     for source_id, corrections in grouped.items():
         source = session.get_one(Batch, source_id)
-        if source.status in ("superseded", "withdrawn", "unpublished"):
-            for correction in corrections:
-                correction.state = WITHDRAWN
-        elif source.status == "published":
+        if source.status == "published":
             publishing = source if replays_by_attempt(pipeline) else _replay_batch(session, source, corrections)
             if publishing is source:
                 source.status, source.attempt = "open", source.attempt + 1
@@ -98,7 +94,10 @@ def persist_replays(
 def _replay_batch(session: Session, source: Batch, corrections: Sequence[Correction]) -> Batch:
     ids = [c.id for c in corrections]
     parts = (source.pipeline, REPLAY, source.id, *sorted(ids))
-    identity = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+    identity, before = _digest(parts), 0
+    while session.get(Batch, identity) is not None:  # that one was taken back
+        before += 1
+        identity = _digest((*parts, f"#{before}"))
     batch = Batch(
         id=identity,
         key=batch_key(source.business_date, f"replay_{source.key[11:]}", 1, identity),
@@ -116,6 +115,10 @@ def _replay_batch(session: Session, source: Batch, corrections: Sequence[Correct
     session.add(batch)
     session.flush()
     return batch
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
 
 
 def run_replay(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
@@ -207,19 +210,17 @@ def _given(
     attempt: Attempt,
 ) -> AttemptInput:
     """The records of the replay's corrections, with all that was approved of them in place."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     from processing.overlay import RECORD_ID
 
     wanted = (batch.window or {})["corrections"]
     found = approved(lake, source, files)
-    own = [changes[RECORD_ID] for correction, (_, changes) in found.items() if correction in wanted]
+    own = [changes for correction, (_, changes) in found.items() if correction in wanted]
     if len(own) < len(wanted):
         raise CannotReplay(f"{batch.key}: {len(wanted) - len(own)} of its corrections are not approved any more")
     changes = stacked(list(found.values()))
-    records = pa.concat_arrays([chunk for ids in own for chunk in ids.chunks])
-    changes = changes.filter(pc.is_in(changes[RECORD_ID], value_set=records))
+    changes = changes.filter(pc.is_in(changes[RECORD_ID], value_set=joined_ids(own)))
     given = AttemptInput(
         batch_id=batch.id,
         attempt=attempt.number,

@@ -13,6 +13,7 @@ from pipeline_xml.model import CsvSource
 from publishing import failpoints
 from publishing.apart import run_apart
 from publishing.claim import Sighting, claim, look_at, look_until_settled, unsettled_claims, zone_name
+from publishing.corrections import apply_discards
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
@@ -21,6 +22,7 @@ from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.replay import REPLAY
+from publishing.taking_back import finish_taking_back
 from publishing.upstream import persist_table_batches
 from resources.failures import by_name
 
@@ -66,6 +68,8 @@ def run_pipeline(
             persist_table_batches(lake, pipeline, business_date)
         journal_open_batches(lake, pipeline.key)
         _sweep(lake, pipeline.key)
+        finish_taking_back(lake, pipeline)
+        apply_discards(lake, pipeline.key)
         if reprocess:
             _reopen(lake, pipeline, business_date)
         for batch in _open_batches(lake, pipeline, business_date):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,8 @@ class AttemptInput:
 
     A replay of a table's records reads them from `rows`, a Parquet file of the staging folder. `overlay` is the file of
     decisions over rows of a table or of `rows`; those over files are with the files. `corrections` are their ids. What
-    is not `judged` is not held back by the batch's limits: of a replay's few records somebody looked at each.
+    is not `judged` is not held back by the batch's limits: of a replay's few records somebody looked at each. `waived`
+    is what a release let pass, as publishing.verdict.judge takes it.
     """
 
     batch_id: str
@@ -55,6 +56,7 @@ class AttemptInput:
     overlay: str | None = None
     corrections: tuple[str, ...] = ()
     judged: bool = True
+    waived: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def by_file(self) -> bool:
@@ -110,7 +112,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         corrections=given.corrections,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
-    checks, held = judge(pipeline, manifest, root) if given.judged else ((), None)
+    checks, held = judge(pipeline, manifest, root, given.waived) if given.judged else ((), None)
     for path in root.rglob("*.parquet"):
         fsync(path)
     failpoints.reached("stage.finished")
@@ -209,7 +211,9 @@ def _count_rules(errors: Any, rules: dict[str, int], rejecting: dict[str, int]) 
     flat = errors.flatten()
     parents = pc.list_parent_indices(errors)
     names = ["row", "rule", "severity"]
-    entries = pa.table([parents, flat.field("rule"), flat.field("severity")], names).group_by(names).aggregate([])
+    entries = pa.table([parents, flat.field("rule"), flat.field("severity")], names)
+    if pc.max(pc.list_value_length(errors)).as_py() > 1:
+        entries = entries.group_by(names).aggregate([])
     for found in entries.group_by(["rule", "severity"]).aggregate([([], "count_all")]).to_pylist():
         rule, number = found["rule"], found["count_all"]
         rules[rule] = rules.get(rule, 0) + number

@@ -105,9 +105,8 @@ def publish_table(
         target_schema(pipeline, target), chosen.partition_by, pipeline.pipeline.metadata.description
     )
     name, version = given.transaction
-    day = given.batch.business_date.isoformat()
     rows_of = _unit(target, given.batch)
-    unit = f"g:{day}/{given.batch.sender or ''}" if rows_of else "g:*"
+    unit = unit_name(target, given.batch)
 
     def commit(snapshot: Snapshot) -> int | None:
         if committed(snapshot, name, version):
@@ -116,7 +115,7 @@ def publish_table(
         transactions = given.transactions(snapshot)
         if replaces_unit(target, given.batch):
             if snapshot.transaction(unit) > given.batch.arrival:
-                raise Superseded(f"a newer snapshot of {day} is published")
+                raise Superseded(f"a newer snapshot of {given.batch.business_date} is published")
             transactions[unit] = given.batch.arrival
             removed, kept = rows_out(snapshot, rows_of)
         elif given.manifest.attempt > 1:
@@ -137,6 +136,11 @@ def replaces_unit(target: CheckedTarget, batch: Batch) -> bool:
     """Whether the batch is the whole of its unit: an overwrite, and what was read whole and would be appended again."""
     read = (batch.window or {}).get("read", "changes")
     return target.target.mode == "overwrite" or (target.target.mode == "append" and read != "changes")
+
+
+def unit_name(target: CheckedTarget, batch: Batch) -> str:
+    """The transaction that keeps the arrival of the unit's owner."""
+    return f"g:{batch.business_date.isoformat()}/{batch.sender or ''}" if _unit(target, batch) else "g:*"
 
 
 def _unit(target: CheckedTarget, batch: Batch) -> dict[str, Sequence[str]]:

@@ -250,13 +250,18 @@ def _added(table: LakeTable, add: dict[str, Any]) -> DataFile:
 
 
 def _last(lake: Lake, pipeline: str, day: date | None) -> Batch | None:
-    """The newest batch whose window counts as read: not one that is held for its upstream."""
+    """The newest batch whose window counts as read: not one that is held for its upstream, nor one taken back."""
     with lake.ledger.read() as session:
         read = or_(Batch.reason.is_(None), Batch.reason.not_like(f"{REWRITTEN}%"))
-        chosen = select(Batch).where(Batch.pipeline == pipeline, Batch.origin == "table", read)
+        stands = Batch.status.not_in(("withdrawing", "withdrawn", "unpublishing", "unpublished"))
+        chosen = select(Batch).where(Batch.pipeline == pipeline, Batch.origin == "table", read, stands)
         if day is not None:
             chosen = chosen.where(Batch.business_date == day)
         return session.scalars(chosen.order_by(Batch.arrival.desc()).limit(1)).first()
+
+
+def _identity(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
 
 
 def _persist(
@@ -267,8 +272,12 @@ def _persist(
         newest = session.scalar(select(func.max(Batch.arrival)).where(Batch.pipeline == pipeline.key)) or 0
         for day, window in windows:
             parts = (pipeline.key, window.table, day.isoformat(), str(window.since), str(window.version))
-            identity = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
-            if session.get(Batch, identity) is not None:
+            identity, known, before = _identity(parts), True, 0
+            while known and (found := session.get(Batch, identity)) is not None:
+                known = found.status in ("withdrawn", "unpublished")  # taken back: the window may be read once more
+                before += 1
+                identity = _identity((*parts, f"#{before}")) if known else identity
+            if not known:
                 continue
             newest += 1
             session.add(

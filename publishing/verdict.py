@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ class RuleNotRunnable(Exception):
     """A rule kind that is checked but not run by this version (permanent: take it out or wait for the version)."""
 
 
-def judge(pipeline: CheckedPipeline, manifest: Manifest, root: Path) -> tuple[tuple[CheckOutcome, ...], str | None]:
-    """Every check of the pipeline on a staged attempt, and the reason to hold the batch, or None."""
+def judge(
+    pipeline: CheckedPipeline, manifest: Manifest, root: Path, waived: Mapping[str, float] | None = None
+) -> tuple[tuple[CheckOutcome, ...], str | None]:
+    """Every check of the pipeline on a staged attempt, and the reason to hold the batch, or None.
+
+    `waived`: what a release let pass, by name, and how bad it was then; what is worse now holds again.
+    """
+    passes = waived or {}
     counts = manifest.counts
     policy = pipeline.pipeline.error_policy
     contract = sum(n for rule, n in manifest.rules.items() if rule.startswith("contract."))
@@ -47,12 +54,15 @@ def judge(pipeline: CheckedPipeline, manifest: Manifest, root: Path) -> tuple[tu
     held = []
     for dataset_rule in pipeline.dataset_rules:
         found = check_dataset(dataset_rule, read, counts.accepted)
+        if not found.passed and found.failed_rows <= passes.get(found.name, -1):
+            found = replace(found, severity="warning", description=f"waived: {found.description}")
         checks.append(found)
         if not found.passed and found.severity == "error":
             held.append(f"rule {found.name} failed: {found.description}")
-    if too_many:
-        held.append(f"maxErrors: {counts.quarantined + counts.skipped} records rejected, {policy.max_errors} allowed")
-    if too_often:
+    rejected = counts.quarantined + counts.skipped
+    if too_many and rejected > passes.get("maxErrors", -1):
+        held.append(f"maxErrors: {rejected} records rejected, {policy.max_errors} allowed")
+    if too_often and rate > passes.get("maxErrorRate", -1):
         held.append(f"maxErrorRate: {rate:.4f} of the records rejected, {policy.max_error_rate} allowed")
     return tuple(checks), "; ".join(held) or None
 
@@ -72,9 +82,9 @@ def check_dataset(rule: DatasetRule, read: Callable[[Sequence[str]], Any], rows:
     name, severity = rule.rule.id, rule.rule.severity
     if kind == "rowCount":
         low, high = int(wanted.get("min", 0)), int(wanted["max"]) if "max" in wanted else None
-        passed = rows >= low and (high is None or rows <= high)
+        beyond = max(low - rows, 0 if high is None else rows - high, 0)
         wanted_rows = f"{low}..{'any' if high is None else high}"
-        return CheckOutcome(name, severity, passed, 0 if passed else rows, f"{rows} rows, wanted {wanted_rows}")
+        return CheckOutcome(name, severity, beyond == 0, beyond, f"{rows} rows, wanted {wanted_rows}")
     if kind == "completeness":
         least = float(wanted.get("min", 1))
         missing = sum(column.null_count for column in read(rule.columns).columns)

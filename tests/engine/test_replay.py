@@ -1,144 +1,88 @@
-"""The way back: what was rejected, corrected, approved and replayed stands in the target once, or says why it does not."""
+"""The way back: what was rejected, corrected, approved and replayed stands in the target once, or it is said why not."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from publishing.corrections import changes_table, save_changes
-from publishing.decisions import APPROVED, CORRECT, DISCARD, Correction, TouchedRecord
-from publishing.lake import open_lake
-from publishing.ledger import Batch, now
-from publishing.outcome import BatchOutcome
+from publishing.corrections import changes_table
+from publishing.decisions import DISCARD
+from publishing.ledger import Batch
 from publishing.replay import persist_replays, trial
 from resources.engine import Engine
-from stewardship.actors import Actor
-from stewardship.replay import replay
-from tests.delta_rows import delta_dataset
-from tests.promised_feed import APPEND, DATED, MERGE, TEXT, Feed
-
-STEWARD = Actor("ann", "steward")
+from tests.promised_feed import APPEND, DATED, MERGE, TEXT
+from tests.steward_feed import StewardFeed
 
 
 @pytest.fixture
-def feed(engine: Engine, tmp_path: Path) -> Feed:
-    return Feed(tmp_path, engine)
+def feed(engine: Engine, tmp_path: Path) -> StewardFeed:
+    return StewardFeed(tmp_path, engine)
 
 
-def entries(feed: Feed, name: str = "feed") -> dict[str, dict[str, Any]]:
-    """Quarantine entries by `<file>:<record>`."""
-    rows = delta_dataset(feed.settings.application_data / "app" / "exceptions" / name).to_table().to_pylist()
-    return {f"{row['source_file']}:{row['source_record']}": row for row in rows}
-
-
-def states(feed: Feed, name: str = "feed") -> dict[str, str]:
-    return {key: row["state"] for key, row in entries(feed, name).items()}
-
-
-def decide(feed: Feed, wanted: Mapping[str, Mapping[str, str | None]], kind: str = CORRECT, name: str = "feed") -> str:
-    """An approved decision over entries of one batch, as approval leaves it."""
-    found = entries(feed, name)
-    rows = [(found[key]["record_id"], new, {}) for key, new in wanted.items()]
-    correction = uuid.uuid4().hex
-    with open_lake(feed.settings, feed.catalog(), feed.engine) as lake:
-        (batch_id,) = {found[key]["batch_id"] for key in wanted}
-        sealed = save_changes(lake, f"app/{name}", batch_id, correction, changes_table(rows))
-        with lake.ledger.write() as session:
-            session.add(
-                Correction(
-                    id=correction, pipeline=f"app/{name}", batch_id=batch_id, kind=kind, state=APPROVED,
-                    records=len(rows), actor="ann", role="steward", reason="typo", made_at=now(), sealed=sealed,
-                )
-            )
-            session.flush()
-            for record, _, _ in rows:
-                session.merge(
-                    TouchedRecord(
-                        pipeline=f"app/{name}", record_id=record, batch_id=batch_id, correction_id=correction,
-                        state=APPROVED, tries=0,
-                    )
-                )
-    return correction
-
-
-def replayed(feed: Feed, name: str = "feed") -> list[BatchOutcome]:
-    catalog = feed.catalog()
-    pipeline = catalog.pipeline("app", name)
-    assert pipeline is not None
-    with open_lake(feed.settings, catalog, feed.engine) as lake:
-        return list(replay(lake, pipeline, STEWARD, run_id="replay").batches)
-
-
-def test_a_corrected_record_comes_back_once(feed: Feed) -> None:
+def test_a_corrected_record_comes_back_once(feed: StewardFeed) -> None:
     feed.define(APPEND)
     feed.land("a.csv", "id,v", "a,1", "b,x", "c,y", "d,4")
     feed.run()
-    assert states(feed) == {"a.csv:2": "open", "a.csv:3": "open"}
-    decide(feed, {"a.csv:2": {"v": "2"}})
-    (done,) = replayed(feed)
+    assert feed.states() == {"a.csv:2": "open", "a.csv:3": "open"}
+    feed.decide({"a.csv:2": {"v": "2"}})
+    (done,) = feed.replay()
     assert (done.status, done.origin, done.counts.in_, done.counts.accepted) == ("published", "replay", 1, 1)
-    assert states(feed) == {"a.csv:2": "replayed", "a.csv:3": "open"}
+    assert feed.states() == {"a.csv:2": "replayed", "a.csv:3": "open"}
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2), ("d", 4)]
-    assert replayed(feed) == []
+    assert feed.replay() == []
     assert feed.rows("staging.feed", "id") == ["a", "b", "d"]
 
 
-def test_a_record_that_is_rejected_again_is_back_with_its_new_reasons_and_its_tries(feed: Feed) -> None:
+def test_a_record_that_is_rejected_again_is_back_with_its_new_reasons_and_its_tries(feed: StewardFeed) -> None:
     feed.define(APPEND)
     feed.land("a.csv", "id,v", "a,1", ",x")
     feed.run()
-    decide(feed, {"a.csv:2": {"v": "2"}})
-    (done,) = replayed(feed)
+    feed.decide({"a.csv:2": {"v": "2"}})
+    (done,) = feed.replay()
     assert (done.status, done.counts.quarantined) == ("published", 1)
-    entry = entries(feed)["a.csv:2"]
+    entry = feed.entries()["a.csv:2"]
     assert (entry["state"], entry["tries"], [e["code"] for e in entry["errors"]]) == ("open", 1, ["required"])
-    decide(feed, {"a.csv:2": {"id": "b"}})
-    replayed(feed)
-    assert states(feed) == {"a.csv:2": "replayed"}
+    feed.decide({"a.csv:2": {"id": "b"}})
+    feed.replay()
+    assert feed.states() == {"a.csv:2": "replayed"}
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2)]
 
 
-def test_a_ragged_record_given_anew_is_whole(feed: Feed) -> None:
+def test_a_ragged_record_given_anew_is_whole(feed: StewardFeed) -> None:
     feed.define(APPEND)
     feed.land("a.csv", "id,v", "a,1", "b", "c,3,x", "d,4")
     feed.run()
-    decide(feed, {"a.csv:2": {"id": "b", "v": "2"}, "a.csv:3": {"id": "c", "v": None}})
-    (done,) = replayed(feed)
+    feed.decide({"a.csv:2": {"id": "b", "v": "2"}, "a.csv:3": {"id": "c", "v": None}})
+    (done,) = feed.replay()
     assert done.counts.accepted == 2
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2), ("c", None), ("d", 4)]
 
 
-def test_a_reprocess_reads_what_was_approved_and_takes_the_replays_row_out(feed: Feed) -> None:
+def test_a_reprocess_reads_what_was_approved_and_takes_the_replays_row_out(feed: StewardFeed) -> None:
     feed.define(APPEND)
     feed.land("a.csv", "id,v", "a,1", "b,x", "c,y", "d,z")
     feed.run()
-    decide(feed, {"a.csv:2": {"v": "2"}})
-    replayed(feed)
-    decide(feed, {"a.csv:3": {"v": "3"}})
-    decide(feed, {"a.csv:4": {}}, DISCARD)
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.replay()
+    feed.decide({"a.csv:3": {"v": "3"}})
+    feed.decide({"a.csv:4": {}}, DISCARD)
     (done,) = feed.run(reprocess=True)
     assert (done.attempt, done.counts.accepted, done.counts.quarantined) == (2, 3, 1)
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2), ("c", 3)]
-    assert states(feed) == {"a.csv:2": "replayed", "a.csv:3": "resolved", "a.csv:4": "discarded"}
-    assert replayed(feed) == []
+    assert feed.states() == {"a.csv:2": "replayed", "a.csv:3": "resolved", "a.csv:4": "discarded"}
+    assert feed.replay() == []
     assert feed.rows("staging.feed", "id") == ["a", "b", "c"]
 
 
-def test_a_replay_that_an_attempt_overtook_leaves_its_records_out(feed: Feed) -> None:
+def test_a_replay_that_an_attempt_overtook_leaves_its_records_out(feed: StewardFeed) -> None:
     """Persisted, then the batch is reprocessed before the replay runs."""
     feed.define(APPEND)
     feed.land("a.csv", "id,v", "a,1", "b,x")
     feed.run()
-    decide(feed, {"a.csv:2": {"v": "2"}})
-    catalog = feed.catalog()
-    pipeline = catalog.pipeline("app", "feed")
-    assert pipeline is not None
-    with open_lake(feed.settings, catalog, feed.engine) as lake, lake.ledger.write() as session:
+    feed.decide({"a.csv:2": {"v": "2"}})
+    with feed.open() as (lake, pipeline), lake.ledger.write() as session:
         assert len(persist_replays(lake, session, pipeline)) == 1
         (source,) = session.scalars(select(Batch).where(Batch.origin == "files"))
         source.status, source.attempt = "open", 2
@@ -149,60 +93,57 @@ def test_a_replay_that_an_attempt_overtook_leaves_its_records_out(feed: Feed) ->
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2)]
 
 
-def test_an_older_correction_never_goes_over_a_newer_row(feed: Feed) -> None:
+def test_an_older_correction_never_goes_over_a_newer_row(feed: StewardFeed) -> None:
     feed.define(MERGE.replace('orderBy="v"', 'orderBy="at"'), v={"type": "integer"}, at={"type": "integer"})
     feed.land("a.csv", "id,v,at", "a,x,1", "b,x,1")
     feed.run()
     feed.land("b.csv", "id,v,at", "a,5,2")
     feed.run()
-    decide(feed, {"a.csv:1": {"v": "1"}, "a.csv:2": {"v": "1"}})
-    (done,) = replayed(feed)
+    feed.decide({"a.csv:1": {"v": "1"}, "a.csv:2": {"v": "1"}})
+    (done,) = feed.replay()
     assert (done.counts.accepted, done.counts.superseded) == (1, 1)
     assert feed.rows("staging.feed", "id", "v") == [("a", 5), ("b", 1)]
-    assert states(feed) == {"a.csv:1": "superseded", "a.csv:2": "replayed"}
+    assert feed.states() == {"a.csv:1": "superseded", "a.csv:2": "replayed"}
 
 
-def test_into_an_overwrite_unit_a_replay_is_the_units_next_attempt(feed: Feed) -> None:
+def test_into_an_overwrite_unit_a_replay_is_the_units_next_attempt(feed: StewardFeed) -> None:
     feed.define('<hive table="staging.feed" mode="overwrite"/>', pattern=f".*_{DATED}.csv", snapshot=True)
     feed.land("a_20240101.csv", "id,v", "a,1", "b,x")
     feed.run()
-    decide(feed, {"a_20240101.csv:2": {"v": "2"}})
-    (done,) = replayed(feed)
+    feed.decide({"a_20240101.csv:2": {"v": "2"}})
+    (done,) = feed.replay()
     assert (done.origin, done.attempt, done.counts.accepted) == ("files", 2, 2)
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2)]
-    assert states(feed) == {"a_20240101.csv:2": "resolved"}
+    assert feed.states() == {"a_20240101.csv:2": "resolved"}
 
 
-def test_rows_of_a_lake_table_are_replayed_from_their_sealed_payload(feed: Feed) -> None:
+def test_rows_of_a_lake_table_are_replayed_from_their_sealed_payload(feed: StewardFeed) -> None:
     feed.define(APPEND, v={"type": "number"}, d=TEXT | {"format": "date"})
     condition = '<filter source="t" condition="v &gt; 1"/>'
     feed.define_reader("changes", steps=condition)
     feed.land("a.csv", "id,v,d", "a,0.25,2024-01-05", "b,2.5,2024-01-06")
     feed.run()
     feed.run("reader")
-    assert states(feed, "reader") == {"a.csv:1": "open"}
-    decide(feed, {"a.csv:1": {"v": "7.5"}}, name="reader")
-    (done,) = replayed(feed, "reader")
+    assert feed.states("reader") == {"a.csv:1": "open"}
+    feed.decide({"a.csv:1": {"v": "7.5"}}, name="reader")
+    (done,) = feed.replay("reader")
     assert (done.status, done.counts.accepted) == ("published", 1)
     assert [(i, v, str(d)) for i, v, d in feed.rows("standardization.copy", "id", "v", "d")] == [
         ("a", 7.5, "2024-01-05"), ("b", 2.5, "2024-01-06"),
     ]  # fmt: skip
-    assert states(feed, "reader") == {"a.csv:1": "replayed"}
+    assert feed.states("reader") == {"a.csv:1": "replayed"}
 
 
-def test_a_trial_tells_what_would_pass_and_changes_nothing(feed: Feed) -> None:
+def test_a_trial_tells_what_would_pass_and_changes_nothing(feed: StewardFeed) -> None:
     feed.define(APPEND)
     feed.land("a.csv", "id,v", "a,1", "b,x", ",y")
     feed.run()
-    found = entries(feed)
+    found = feed.entries()
     changes = changes_table([(found[f"a.csv:{n}"]["record_id"], {"v": "2"}, {}) for n in (2, 3)])
-    catalog = feed.catalog()
-    pipeline = catalog.pipeline("app", "feed")
-    assert pipeline is not None
-    with open_lake(feed.settings, catalog, feed.engine) as lake:
+    with feed.open() as (lake, pipeline):
         with lake.ledger.read() as session:
             (batch,) = session.scalars(select(Batch))
         told = trial(lake, pipeline, batch, changes)
     assert (told.records, told.would_pass, told.rules) == (2, 1, {"contract.id.required": 1})
-    assert entries(feed) == found
+    assert feed.entries() == found
     assert feed.rows("staging.feed", "id") == ["a"]

@@ -1,0 +1,288 @@
+"""Rebuilding a merge target from raw and journal: how it forgets a batch, or a record that is no longer accepted.
+
+Every batch whose transaction says that it stands is computed again, with the decisions of stewards in place, and all
+their rows contend once in the total order of publishing/merge.py. The winners replace the table in one commit, made
+against the snapshot that was looked at. Afterwards the batches count anew: a row that had lost may have won.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.model import HiveTarget
+from processing import frame as f
+from processing.compute import target_columns
+from publishing import failpoints
+from publishing.commit import committed, until_committed
+from publishing.corrections import load_changes
+from publishing.decisions import Correction
+from publishing.inputs import attempt_input, landed, scan_again, used
+from publishing.lake import Lake
+from publishing.ledger import Attempt, Batch, LandedFile
+from publishing.manifest import staged_files
+from publishing.merge import REBUILT, SUPERSEDED, WRITTEN, stream_of
+from publishing.stage import ReconciliationError, stage
+from publishing.targets import Publication, files_of, target_schema
+from resources.lake_table import DataFile, Snapshot
+
+_RANK = "_rank"
+_REPLAY = "_replay"
+Stood = dict[str, dict[int, int]]  # {batch: {arrival: rows}}
+
+
+class CannotRebuild(Exception):
+    """A batch that stands in the target cannot be computed again now (permanent); says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a rebuild reads."""
+
+    batches: int
+    files: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.batches} batches, {self.files} files, {self.bytes:,} bytes of raw are computed again"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The accepted rows of a batch, staged: paths, and how many there are by arrival."""
+
+    batch: Batch
+    paths: Sequence[str]
+
+
+def rebuild_cost(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, without: Collection[str] = ()) -> Cost:
+    batches = [batch for batch in _that_stand(lake, pipeline, target) if batch.id not in without]
+    files = [item for batch in batches for item in landed(lake, batch)]
+    return Cost(len(batches), len(files), sum(item.size for item in files))
+
+
+def rebuild_merge(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    position: int,
+    transactions: Callable[[Snapshot], Mapping[str, int]],
+    metadata: Callable[[Stood], Mapping[str, str]],
+    *,
+    without: Collection[str] = (),
+    fresh: Rows | None = None,
+) -> int | None:
+    """Replaces the target at `position` by what its batches give without some; the committed version.
+
+    `fresh` are the staged rows of an attempt that is being published: they stand for its batch. `metadata` is given the
+    rows that win. The first of the transactions says whether it was done: then None. CannotRebuild names the batch.
+    """
+    target = pipeline.targets[position]
+    table = lake.table(target.asset)
+
+    def done(snapshot: Snapshot) -> bool:
+        name, version = next(iter(transactions(snapshot).items()))
+        return committed(snapshot, name, version)
+
+    def commit(snapshot: Snapshot) -> int | None:
+        if done(snapshot):
+            return None
+        stream = stream_of(root, winners, target_schema(pipeline, target))
+        said = {**metadata(_stood(root, winners)), REBUILT: "true"}
+        version = snapshot.overwrite(stream, transactions(snapshot), said)
+        failpoints.reached("rebuild.committed")
+        return version
+
+    root = lake.settings.data / "staged" / pipeline.key / f"rebuild-{uuid.uuid4().hex}"
+    winners: Sequence[DataFile] = ()
+    standing: list[Batch] = []
+    try:
+        if not done(table.snapshot()):
+            (lake.settings.data / "staged").mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.mkdir(parents=True)
+            rows = [fresh] if fresh is not None else []
+            gone = {*without, *(each.batch.id for each in rows)}
+            standing = [batch for batch in _that_stand(lake, pipeline, target) if batch.id not in gone]
+            rows += [Rows(batch, _computed(lake, pipeline, position, batch, without)) for batch in standing]
+            failpoints.reached("rebuild.staged")
+            winners = _winners(lake, target, root, rows, without)
+        version = until_committed(table, commit)
+    finally:
+        for folder in (root, *(lake.staged_root(pipeline.key, batch.id, 0) for batch in standing)):
+            shutil.rmtree(folder, ignore_errors=True)
+    recount(lake, pipeline, target)
+    return version
+
+
+def rebuild_for(
+    lake: Lake, pipeline: CheckedPipeline, position: int, files: Sequence[DataFile], given: Publication
+) -> None:
+    """Publishes an attempt by a rebuild. Its commit says what of it won and lost, as that of a merge does."""
+    staged = _stood(given.staged, files).get(given.batch.id, {})
+
+    def metadata(stood: Stood) -> dict[str, str]:
+        won = stood.get(given.batch.id, {})
+        lost = {arrival: number - won.get(arrival, 0) for arrival, number in staged.items()}
+        said = {SUPERSEDED: json.dumps({a: n for a, n in lost.items() if n}), WRITTEN: str(sum(won.values()))}
+        return {**given.metadata(pipeline), **said}
+
+    fresh = Rows(given.batch, [str(given.staged / item.path) for item in files])
+    rebuild_merge(lake, pipeline, position, given.transactions, metadata, fresh=fresh)
+
+
+def _that_stand(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget) -> list[Batch]:
+    """The batches of files or tables that are published in the target by its own transactions, in order of arrival."""
+    table = lake.table(target.asset)
+    if not table.exists:
+        return []
+    snapshot = table.snapshot()
+    with lake.ledger.read() as session:
+        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin != "replay")
+        batches = session.scalars(chosen.order_by(Batch.arrival, Batch.id)).all()
+    return [batch for batch in batches if snapshot.transaction(f"b:{batch.id}") % 2 == 1]
+
+
+def _computed(
+    lake: Lake, pipeline: CheckedPipeline, position: int, batch: Batch, without: Collection[str]
+) -> list[str]:
+    """The paths of the batch's accepted rows, staged once more under the definition of now."""
+    files = landed(lake, batch)
+    scan_again(lake, pipeline, files)
+    with lake.ledger.read() as session:
+        attempt = session.get(Attempt, (batch.id, batch.attempt)) or session.get_one(Attempt, (batch.id, 1))
+    layers = used(lake, batch, files, without)
+    given = replace(attempt_input(lake, pipeline, batch, files, attempt, layers, number=0), judged=False)
+    try:
+        manifest = stage(lake, pipeline, given)
+    except ReconciliationError as error:
+        raise CannotRebuild(f"{batch.key} does not reconcile under the definition of now: {error}") from error
+    return [str(lake.settings.data / manifest.root / item.path) for item in files_of(manifest, position)]
+
+
+def _winners(
+    lake: Lake, target: CheckedTarget, root: Path, rows: Sequence[Rows], without: Collection[str]
+) -> list[DataFile]:
+    """One row a key, the greatest in the total order, written below `root`."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    paths = [path for each in rows for path in each.paths]
+    if not paths:
+        return []
+    assert isinstance(target.target, HiveTarget)  # noqa: S101 - only those merge
+    order = [c for c in target.order_by if c not in target.keys]
+    ordering = [F.col(c).desc_nulls_last() for c in (*order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID)]
+    frame: Any = lake.engine.session.read.parquet(*paths)
+    replayed = _replayed(lake, root, [each.batch for each in rows], without)
+    if replayed is not None:
+        named = lake.engine.session.read.parquet(replayed)
+        frame = frame.join(named, [f.RECORD_ID], "left").withColumn(
+            f.BATCH_ID, F.coalesce(F.col(_REPLAY), F.col(f.BATCH_ID))
+        )
+    narrow = frame.select(*dict.fromkeys([*target.keys, *order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID]))
+    ranked = narrow.withColumn(_RANK, F.row_number().over(Window.partitionBy(*target.keys).orderBy(*ordering)))
+    best = ranked.where(F.col(_RANK) == 1).select(f.RECORD_ID)
+    won = frame.join(best, [f.RECORD_ID], "left_semi").select(*target_columns(target))
+    won.write.parquet(str(root / "winners"))
+    return staged_files(root, root / "winners")
+
+
+def _replayed(lake: Lake, root: Path, batches: Sequence[Batch], without: Collection[str]) -> str | None:
+    """A file of (record id, replay batch): a record that came back by a replay keeps its batch. None for none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids = [batch.id for batch in batches]
+    with lake.ledger.read() as session:
+        chosen = (
+            select(Correction)
+            .join(Batch, Batch.id == Correction.replay_id)
+            .where(Correction.batch_id.in_(ids), Batch.origin == "replay", Batch.status == "published")
+            .order_by(Correction.made_at)
+        )
+        corrections = [correction for correction in session.scalars(chosen) if correction.replay_id not in without]
+    owners: dict[str, str] = {}
+    for correction in corrections:
+        for record in load_changes(lake, correction)["record_id"].to_pylist():
+            owners[record] = str(correction.replay_id)
+    if not owners:
+        return None
+    path = root / "replayed.parquet"
+    pq.write_table(pa.table({f.RECORD_ID: list(owners), _REPLAY: list(owners.values())}), path)
+    return str(path)
+
+
+def _stood(root: Path, files: Sequence[DataFile]) -> Stood:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [f.BATCH_ID, f.ARRIVAL]
+    rows = [pq.ParquetFile(root / item.path).read(columns=columns).select(columns) for item in files]
+    return _by_batch(pa.concat_tables(rows)) if rows else {}
+
+
+def _by_batch(rows: Any) -> Stood:
+    found: Stood = {}
+    for entry in rows.group_by([f.BATCH_ID, f.ARRIVAL]).aggregate([([], "count_all")]).to_pylist():
+        found.setdefault(entry[f.BATCH_ID], {})[entry[f.ARRIVAL]] = entry["count_all"]
+    return found
+
+
+def recount(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget) -> None:
+    """Outcomes of the batches that stand, counted anew: after a rebuild a record that had lost may have won.
+
+    Journal first, `recount-<version>.json` of each batch that changed; then the ledger.
+    """
+    snapshot = lake.table(target.asset).snapshot()
+    stood = _by_batch(snapshot.dataset().to_table(columns=[f.BATCH_ID, f.ARRIVAL]))
+    name, alone = "/".join(target.asset), len(pipeline.targets) == 1
+    with lake.ledger.write() as session:
+        chosen = (
+            select(Batch, Attempt)
+            .join(Attempt, (Attempt.batch_id == Batch.id) & (Attempt.number == Batch.attempt))
+            .where(Batch.pipeline == pipeline.key, Batch.status == "published")
+        )
+        for batch, attempt in session.execute(chosen):
+            before = attempt.outcome or {}
+            after = _recounted(before, name, stood.get(batch.id, {}), alone, _arrivals(session, batch))
+            if after != before:
+                entry = f"{batch.pipeline}/{batch.id}/recount-{target.asset[-1]}-{snapshot.version:020d}.json"
+                lake.journal.write(entry, {"batch": batch.id, "attempt": attempt.number, "outcome": after})
+                attempt.outcome = after
+
+
+def _arrivals(session: Session, batch: Batch) -> list[int]:
+    own = select(LandedFile.arrival).where(LandedFile.batch_id == batch.id)
+    return list(session.scalars(own.order_by(LandedFile.arrival)))
+
+
+def _recounted(
+    outcome: Mapping[str, Any], name: str, stood: Mapping[int, int], alone: bool, arrivals: Sequence[int]
+) -> dict[str, Any]:
+    """An outcome with the rows that stand now; with one target, accepted and superseded follow them."""
+    rows = sum(stood.values())
+    targets = [{**t, "rows_written": rows} if t["name"] == name else t for t in outcome.get("targets", ())]
+    found = {**outcome, "targets": targets}
+    if not alone or "counts" not in outcome:
+        return found
+    found["counts"] = _moved(outcome["counts"], rows)
+    lines = outcome.get("files", ())
+    if len(lines) == len(arrivals):
+        found["files"] = [
+            {**line, "counts": _moved(line["counts"], stood.get(arrival, 0))}
+            for line, arrival in zip(lines, arrivals, strict=True)
+        ]
+    return found
+
+
+def _moved(counts: Mapping[str, int], rows: int) -> dict[str, int]:
+    both = counts["accepted"] + counts["superseded"]
+    return {**counts, "accepted": rows, "superseded": both - rows}

@@ -1,0 +1,205 @@
+"""Taking batches back: their rows leave the targets in reverse order, then their entries in quarantine are withdrawn.
+
+`b:<batch>` of attempt n becomes version 2n and each delivery key its next even version in the commit that removes the
+rows, so nothing can publish that attempt later, and the same files can be loaded again as a batch of their own. The
+batch whose unit a taken-back one had replaced gets a new attempt. Of a replay that is taken back alone the records are
+open again, their correction approved and waiting. Every step may be repeated: the batch says `withdrawing` or
+`unpublishing` until all of it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.model import CsvTarget, HiveTarget
+from processing import frame as f
+from publishing import failpoints
+from publishing.commit import committed, until_committed
+from publishing.corrections import joined_ids, load_changes, replays_of
+from publishing.decide import ENDING, UNPUBLISHING
+from publishing.decisions import APPROVED, WITHDRAWN, Correction, Rerun, TouchedRecord
+from publishing.ending import ask_downstream
+from publishing.export import export_folder, remove_export
+from publishing.journal_entries import journal_reopened
+from publishing.lake import Lake
+from publishing.ledger import Batch, Delivery, LandedFile, now
+from publishing.quarantine import HELD, OPEN, REPLAYED, RESOLVED, SUPERSEDED
+from publishing.quarantined import refresh
+from publishing.rebuild_merge import rebuild_merge
+from publishing.replay import REPLAY
+from publishing.restate import restate, to_state
+from publishing.targets import replaces_unit, rows_out, unit_name
+from resources.lake_table import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """Batches that go, with the replays of their records, their delivery keys, and who owns their units afterwards.
+
+    `units` is the transaction of each unit and the arrival of its owner, 0 for none; `heirs` are those owners.
+    """
+
+    batches: Sequence[Batch]
+    replays: Sequence[Batch]
+    deliveries: Sequence[str]
+    units: Mapping[int, Mapping[str, int]]  # by position of the target
+    heirs: Sequence[str]
+
+    @property
+    def alone(self) -> list[Batch]:
+        """Replays that go while the batch of their records stays."""
+        return [batch for batch in self.batches if batch.origin == REPLAY]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(batch.id for batch in (*self.batches, *self.replays))
+
+    def transactions(self, snapshot: Snapshot, position: int) -> dict[str, int]:
+        """The first says whether the commit was made."""
+        found = {f"b:{batch.id}": 2 * batch.attempt for batch in (*self.batches, *self.replays)}
+        for key in self.deliveries:
+            standing = snapshot.transaction(f"f:{key}")
+            if standing % 2:
+                found[f"f:{key}"] = standing + 1
+        return found | dict(self.units.get(position, {}))
+
+
+def finish_taking_back(lake: Lake, pipeline: CheckedPipeline) -> list[str]:
+    """Brings every decision to take a batch back to its end; the keys of those that ended now.
+
+    The caller holds `lake.alone`.
+    """
+    with lake.ledger.read() as session:
+        chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(ENDING))
+        batches = list(session.scalars(chosen.order_by(Batch.arrival, Batch.id)))
+        if not batches:
+            return []
+        going = _going(lake, session, pipeline, batches)
+    for position, target in reversed(list(enumerate(pipeline.targets))):
+        _leave_target(lake, pipeline, position, target, going)
+        failpoints.reached("takeback.target")
+    _withdraw_entries(lake, pipeline, going)
+    failpoints.reached("takeback.quarantine")
+    with lake.ledger.write() as session:
+        _end(lake, session, pipeline, going)
+    for each in dict.fromkeys((batch.window or {}).get("source", batch.id) for batch in batches):
+        refresh(lake, pipeline.key, each)
+    return [batch.key for batch in batches]
+
+
+def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Sequence[Batch]) -> Going:
+    replay_ids = {each for batch in batches for each in replays_of(lake, batch)} - {batch.id for batch in batches}
+    replays = list(session.scalars(select(Batch).where(Batch.id.in_(replay_ids)).order_by(Batch.id)))
+    ids = [batch.id for batch in batches]
+    deliveries = select(LandedFile.delivery_key).where(LandedFile.batch_id.in_(ids)).order_by(LandedFile.arrival)
+    units: dict[int, dict[str, int]] = {}
+    heirs: dict[str, None] = {}
+    for position, target in enumerate(pipeline.targets):
+        for batch in batches:
+            if not isinstance(target.target, HiveTarget) or not replaces_unit(target, batch):
+                continue
+            heir = _heir(session, batch, ids)
+            units.setdefault(position, {})[unit_name(target, batch)] = heir.arrival if heir is not None else 0
+            if heir is not None:
+                heirs[heir.id] = None
+    return Going(batches, replays, list(session.scalars(deliveries)), units, list(heirs))
+
+
+def _heir(session: Session, batch: Batch, going: Sequence[str]) -> Batch | None:
+    """The newest batch whose unit this one replaced and that stays."""
+    older = select(Batch).where(
+        Batch.pipeline == batch.pipeline,
+        Batch.business_date == batch.business_date,
+        Batch.sender.is_not_distinct_from(batch.sender),
+        Batch.origin != "replay",
+        Batch.status == "superseded",
+        Batch.id.not_in(going),
+    )
+    return session.scalars(older.order_by(Batch.arrival.desc()).limit(1)).first()
+
+
+def _leave_target(
+    lake: Lake, pipeline: CheckedPipeline, position: int, target: CheckedTarget, going: Going
+) -> None:
+    if isinstance(target.target, CsvTarget):
+        for batch in going.batches:
+            folder = export_folder(lake, pipeline.pipeline.app, target.target, batch)
+            remove_export(folder, going.ids)
+        return
+    table = lake.table(target.asset)
+    if not table.exists:
+        return
+    metadata = {"datalake.taken_back": " ".join(going.ids), "datalake.pipeline": pipeline.key}
+    if target.target.mode == "merge" and _stand(table.snapshot(), going):
+        rebuild_merge(
+            lake,
+            pipeline,
+            position,
+            lambda snapshot: going.transactions(snapshot, position),
+            lambda _stood: metadata,
+            without=going.ids,
+        )
+        return
+
+    def commit(snapshot: Snapshot) -> int | None:
+        transactions = going.transactions(snapshot, position)
+        name, version = next(iter(transactions.items()))
+        if committed(snapshot, name, version):
+            return None
+        removed, kept = rows_out(snapshot, {f.BATCH_ID: going.ids})
+        return snapshot.commit(kept, removed, transactions, metadata)
+
+    until_committed(table, commit)
+
+
+def _stand(snapshot: Snapshot, going: Going) -> bool:
+    """Whether one of them was ever published there: a held batch that never was needs no rebuild."""
+    return any(snapshot.transaction(f"b:{each}") % 2 for each in going.ids)
+
+
+def _withdraw_entries(lake: Lake, pipeline: CheckedPipeline, going: Going) -> None:
+    own = [batch for batch in going.batches if batch.origin != REPLAY]
+    if own:
+        over = [OPEN, HELD, REPLAYED, RESOLVED, SUPERSEDED]
+        marks = {f"q:{batch.id}": 2 * batch.attempt for batch in (*own, *going.replays)}
+        restate(lake, pipeline.key, [batch.id for batch in own], marks, to_state(WITHDRAWN, over))
+    for replay in going.alone:
+        with lake.ledger.read() as session:
+            chosen = select(Correction).where(Correction.replay_id == replay.id).order_by(Correction.made_at)
+            corrections = list(session.scalars(chosen))
+        records = joined_ids(load_changes(lake, correction) for correction in corrections)
+        change = to_state(OPEN, [REPLAYED, SUPERSEDED, RESOLVED], records)
+        holders = sorted({correction.batch_id for correction in corrections})
+        restate(lake, pipeline.key, holders, {f"q:{replay.id}": 2 * replay.attempt}, change)
+
+
+def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) -> None:
+    ids = [batch.id for batch in going.batches]
+    for batch in session.scalars(select(Batch).where(Batch.id.in_(going.ids))):
+        batch.status = "unpublished" if batch.origin == REPLAY or batch.status == UNPUBLISHING else "withdrawn"
+    for replay in going.alone:
+        own = list(session.scalars(select(Correction).where(Correction.replay_id == replay.id)))
+        waiting = TouchedRecord.correction_id.in_([correction.id for correction in own])
+        session.execute(update(TouchedRecord).where(waiting).values(state=APPROVED))
+        for correction in own:
+            correction.replay_id = None
+    for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id.in_(ids))):
+        landed.status = "withdrawn"
+    session.execute(delete(Delivery).where(Delivery.batch_id.in_(ids)))
+    session.execute(update(TouchedRecord).where(TouchedRecord.batch_id.in_(ids)).values(state=WITHDRAWN))
+    asked: dict[str, int] = {}
+    for heir in session.scalars(select(Batch).where(Batch.id.in_(going.heirs))):
+        heir.status, heir.attempt = "open", heir.attempt + 1
+        asked[heir.id] = heir.attempt
+    journal_reopened(lake, pipeline.key, asked)
+    for batch in going.batches:
+        ask_downstream(session, lake.catalog, pipeline, batch.business_date, f"{batch.key} was taken back")
+    for batch in going.batches if asked else ():
+        cause = f"{batch.key} was taken back; what it had replaced comes back"
+        day = batch.business_date
+        session.add(Rerun(pipeline=pipeline.key, business_date=day, cause=cause[:500], asked_at=now()))

@@ -1,0 +1,215 @@
+"""Decisions over whole batches: release, withdraw, un-publish, restore a table; each audited in its own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from pipeline_xml.checked import Catalog, CheckedPipeline
+from pipeline_xml.model import HiveTarget
+from publishing import decide, failpoints
+from publishing.decisions import BatchDecision
+from publishing.lake import Lake
+from publishing.ledger import Attempt, Batch
+from publishing.rebuild_merge import Cost, rebuild_cost
+from publishing.taking_back import finish_taking_back
+from stewardship import audit
+from stewardship.actors import Actor
+from stewardship.refused import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a restore, or an un-publishing, does: the batches that go, the newest first, and what rebuilding costs.
+
+    `newer` are batches that stay, but as of a later attempt than the one that stood there then.
+    """
+
+    pipeline: str
+    batches: tuple[str, ...]
+    targets: tuple[str, ...]
+    rebuilds: Mapping[str, Cost]
+    newer: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "pipeline": self.pipeline,
+            "batches": list(self.batches),
+            "targets": list(self.targets),
+            "rebuilds": {name: str(cost) for name, cost in self.rebuilds.items()},
+            "newer": list(self.newer),
+        }
+
+
+def holding(lake: Lake, pipeline: CheckedPipeline, name: str) -> dict[str, float]:
+    """What holds a batch and a release can waive, with what was observed."""
+    with lake.ledger.read() as session:
+        return decide.held_by(session, find_any(session, pipeline.key, name))
+
+
+def release(
+    lake: Lake, pipeline: CheckedPipeline, actor: Actor, name: str, waived: Mapping[str, str], reason: str
+) -> str:
+    """The key of the batch, which is open again: the next run of the pipeline computes its next attempt."""
+
+    def decided(session: Session) -> list[BatchDecision]:
+        batch = find_any(session, pipeline.key, name)
+        return [decide.release(lake, session, batch, waived, _decider(actor, reason), pipeline.rule_hash)]
+
+    return _decided(lake, actor, "release", reason, decided)[0]
+
+
+def withdraw(lake: Lake, pipeline: CheckedPipeline, actor: Actor, name: str, reason: str) -> str:
+    """Closes a held batch; its files may be delivered again."""
+
+    def decided(session: Session) -> list[BatchDecision]:
+        batch = find_any(session, pipeline.key, name)
+        return [decide.withdraw(lake, session, batch, _decider(actor, reason))]
+
+    return _taken_back(lake, pipeline, actor, "withdraw", reason, decided)[0]
+
+
+def plan_unpublish(lake: Lake, pipeline: CheckedPipeline, names: Sequence[str]) -> Plan:
+    with lake.ledger.read() as session:
+        return _plan(lake, pipeline, [find_any(session, pipeline.key, name) for name in names])
+
+
+def unpublish(
+    lake: Lake, pipeline: CheckedPipeline, actor: Actor, names: Sequence[str], reason: str
+) -> list[str]:
+    """Takes published batches back out of every target; the keys of those that went."""
+
+    def decided(session: Session) -> list[BatchDecision]:
+        batches = [find_any(session, pipeline.key, name) for name in names]
+        return decide.unpublish(lake, session, batches, _decider(actor, reason))
+
+    return _taken_back(lake, pipeline, actor, "unpublish", reason, decided)
+
+
+def writer_of(catalog: Catalog, asset: tuple[str, str, str]) -> tuple[CheckedPipeline, int]:
+    """The pipeline that writes a lake table, and the position of the target."""
+    tables = []
+    for application in catalog.applications:
+        for pipeline in application.pipelines:
+            for position, target in enumerate(pipeline.targets):
+                if isinstance(target.target, HiveTarget):
+                    tables.append(".".join(target.asset[1:]))
+                    if target.asset == asset:
+                        return pipeline, position
+    raise NotFound(f"no pipeline writes {'.'.join(asset)}; tables are: {', '.join(tables) or 'none'}")
+
+
+def plan_restore(lake: Lake, pipeline: CheckedPipeline, position: int, to: str) -> Plan:
+    """What `restore` would do. `to` is a version of the table, or the key or id of the last batch that stays."""
+    with lake.ledger.read() as session:
+        going, newer = _later(lake, session, pipeline, position, to)
+        return _plan(lake, pipeline, going, newer)
+
+
+def restore(lake: Lake, pipeline: CheckedPipeline, position: int, to: str, actor: Actor, reason: str) -> list[str]:
+    """Un-publishes every batch that was published after a version or a batch; the keys of those that went.
+
+    Delta's own RESTORE would leave their transactions behind, and the same files could never be loaded again.
+    """
+
+    def decided(session: Session) -> list[BatchDecision]:
+        going, _ = _later(lake, session, pipeline, position, to)
+        return decide.unpublish(lake, session, going, _decider(actor, reason))
+
+    return _taken_back(lake, pipeline, actor, "restore", f"to {to}: {reason}", decided)
+
+
+def find_any(session: Session, pipeline: str, name: str) -> Batch:
+    """The batch of a pipeline with this key or id, or the beginning of one that only it has."""
+    own = select(Batch).where(Batch.pipeline == pipeline)
+    exact = session.scalars(own.where(or_(Batch.key == name, Batch.id == name))).first()
+    if exact is not None:
+        return exact
+    begins = or_(Batch.key.startswith(name, autoescape=True), Batch.id.startswith(name, autoescape=True))
+    found = session.scalars(own.where(begins).limit(6)).all()
+    if len(found) == 1:
+        return found[0]
+    some = found or session.scalars(own.order_by(Batch.created_at.desc()).limit(5)).all()
+    what = "begins more than one batch" if found else "is no batch"
+    raise NotFound(f"'{name}' {what} of {pipeline}; for example: {', '.join(b.key for b in some) or 'there is none'}")
+
+
+def _later(
+    lake: Lake, session: Session, pipeline: CheckedPipeline, position: int, to: str
+) -> tuple[list[Batch], list[str]]:
+    """(batches first published after `to`, the newest first; keys of those that stay as of a later attempt)."""
+    name = "/".join(pipeline.targets[position].asset)
+    published = session.scalars(
+        select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("published", "superseded")))
+    ).all()
+    versions = {batch.id: _versions(session, batch, name) for batch in published}
+    if to.isascii() and to.isdigit():
+        newest = lake.table(pipeline.targets[position].asset).snapshot().version
+        if int(to) > newest:
+            raise NotFound(f"{name} has no version {to}; its versions are 0 to {newest}")
+        limit = int(to)
+    else:
+        batch = find_any(session, pipeline.key, to)
+        if not versions.get(batch.id):
+            raise NotFound(f"{batch.key} is {batch.status} and stands at no version of {name}")
+        limit = max(versions[batch.id])
+    later = [b for b in published if versions[b.id] and min(versions[b.id]) > limit and b.status == "published"]
+    newer = [b.key for b in published if versions[b.id] and min(versions[b.id]) <= limit < max(versions[b.id])]
+    return sorted(later, key=lambda b: -min(versions[b.id])), newer
+
+
+def _versions(session: Session, batch: Batch, name: str) -> list[int]:
+    """The versions of a table at which the attempts of a batch were published."""
+    outcomes = session.scalars(select(Attempt.outcome).where(Attempt.batch_id == batch.id))
+    targets = [target for outcome in outcomes for target in (outcome or {}).get("targets", ())]
+    return [t["version"] for t in targets if t["name"] == name and t["version"] is not None]
+
+
+def _plan(lake: Lake, pipeline: CheckedPipeline, going: Sequence[Batch], newer: Sequence[str] = ()) -> Plan:
+    ids = [batch.id for batch in going]
+    rebuilds = {
+        "/".join(target.asset): rebuild_cost(lake, pipeline, target, ids)
+        for target in pipeline.targets
+        if isinstance(target.target, HiveTarget) and target.target.mode == "merge" and going
+    }
+    targets = tuple("/".join(target.asset) for target in pipeline.targets)
+    return Plan(pipeline.key, tuple(batch.key for batch in going), targets, rebuilds, tuple(newer))
+
+
+def _decider(actor: Actor, reason: str) -> decide.Decider:
+    return decide.Decider(actor.name, actor.role, reason)
+
+
+def _taken_back(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    actor: Actor,
+    action: str,
+    reason: str,
+    decided: Callable[[Session], list[BatchDecision]],
+) -> list[str]:
+    keys = _decided(lake, actor, action, reason, decided)
+    with lake.alone(pipeline.key):
+        finish_taking_back(lake, pipeline)
+    return keys
+
+
+def _decided(
+    lake: Lake, actor: Actor, action: str, reason: str, decided: Callable[[Session], list[BatchDecision]]
+) -> list[str]:
+    """The decision and its audit in one transaction; the keys of the batches it is about."""
+    with lake.ledger.write() as session:
+        made = decided(session)
+        session.flush()
+        batches = {b.id: b.key for b in session.scalars(select(Batch).where(Batch.id.in_([d.batch_id for d in made])))}
+        for decision in made:
+            details = {"batch": batches[decision.batch_id], "reason": reason, "waivers": decision.waivers}
+            audit.append(session, lake, actor, action, decision.batch_id, details)
+        keys = [batches[decision.batch_id] for decision in made]
+    failpoints.reached("decision.made")
+    audit.journal_entries(lake)
+    return keys
