@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from command_line import audit, quarantine
 from command_line.catalog import WrongUse, business_day, load, resolve
 from command_line.replay import replay_command
 from pipeline_xml.problems import DefinitionError
@@ -24,6 +25,8 @@ app = typer.Typer(
     name="lake", help="Run, check and explain data lake pipelines.", no_args_is_help=True, add_completion=False
 )
 app.command("replay")(replay_command)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(audit.app, name="audit")
 err = Console(stderr=True)
 
 

@@ -98,7 +98,7 @@ def correct_values(
 ) -> Proposal:  # fmt: skip
     """Proposes new values of named records; Unfit with everything that is wrong with them, and nothing is saved."""
     require(catalog, pipeline.key, actor, action)
-    reason = reason_of(reason)
+    reason = reason if dry_run else reason_of(reason)
     at = standing(lake, pipeline, scope)
     problems = [*named.problems, *known_columns(pipeline, dict.fromkeys(n for v in named.values.values() for n in v))]
     entries, others = named_records(at, list(named.values))
@@ -121,7 +121,7 @@ def correct_by_expression(
     Left out are records with a correction that nobody decided yet, and those whose expressions give null or no change.
     """
     require(catalog, pipeline.key, actor, "correct")
-    reason = reason_of(reason)
+    reason = reason if dry_run else reason_of(reason)
     compiled = bulk.compile_bulk(pipeline, sets, where)
     at = standing(lake, pipeline, scope)
     free = _Free(lake, pipeline)
@@ -144,7 +144,7 @@ def discard(
 ) -> Proposal:  # fmt: skip
     """Proposes to give up the named records, or all open ones in scope (under the condition)."""
     require(catalog, pipeline.key, actor, "discard")
-    reason = reason_of(reason)
+    reason = reason if dry_run else reason_of(reason)
     at = standing(lake, pipeline, scope)
     if record_ids is not None:
         entries, problems = named_records(at, list(dict.fromkeys(record_ids)))
@@ -305,13 +305,16 @@ def _diff(pipeline: CheckedPipeline, changes: Any) -> tuple[RecordDiff, ...]:
 
 def _tried(lake: Lake, pipeline: CheckedPipeline, parts: Mapping[str, Any]) -> TrialLine:
     """What a replay would do to the records of each batch, together."""
-    from publishing.replay import trial
+    from publishing.replay import CannotReplay, trial
 
     found: list[Trial] = []
     for batch_id, part in parts.items():
         with lake.ledger.read() as session:
             batch = session.get_one(Batch, batch_id)
-        found.append(trial(lake, pipeline, batch, part))
+        try:
+            found.append(trial(lake, pipeline, batch, part))
+        except CannotReplay as error:
+            raise Refused(str(error)) from error
     rules: dict[str, int] = {}
     for each in found:
         for rule, records in each.rules.items():
