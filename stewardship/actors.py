@@ -36,6 +36,10 @@ NEEDS: Mapping[str, tuple[Role, ...]] = {
     "replay": (STEWARD, APPROVER),
     "approve": (APPROVER,),
     "reject": (APPROVER,),
+    "release": (APPROVER,),
+    "withdraw": (APPROVER,),
+    "unpublish": (APPROVER,),
+    "restore": (APPROVER,),
     "reveal": (AUDITOR,),
 }
 

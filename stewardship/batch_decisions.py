@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import HiveTarget
 from publishing import decide, failpoints
-from publishing.decisions import BatchDecision
+from publishing.decisions import BatchDecision, Rerun
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
 from publishing.rebuild_merge import Cost, rebuild_cost
 from publishing.taking_back import finish_taking_back
 from stewardship import audit
-from stewardship.actors import Actor
-from stewardship.refused import NotFound
+from stewardship.actors import Actor, reason_of, require
+from stewardship.refused import NotFound, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,55 @@ class Plan:
         }
 
 
+STATUSES = ("open", "published", "held", "failed", "superseded", "withdrawn", "unpublished")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A batch in a list; `holding` is what a release can waive, with what was observed."""
+
+    key: str
+    id: str
+    pipeline: str
+    business_date: str
+    status: str
+    attempt: int
+    origin: str
+    reason: str | None
+    holding: Mapping[str, float]
+
+
+def list_batches(lake: Lake, pipeline: str | None, status: str | None, limit: int) -> list[Line]:
+    """The newest first."""
+    chosen = select(Batch).order_by(Batch.created_at.desc(), Batch.arrival.desc(), Batch.id).limit(limit)
+    if pipeline is not None:
+        chosen = chosen.where(Batch.pipeline == pipeline)
+    if status is not None:
+        chosen = chosen.where(Batch.status == status)
+    with lake.ledger.read() as session:
+        return [
+            Line(
+                batch.key,
+                batch.id,
+                batch.pipeline,
+                batch.business_date.isoformat(),
+                batch.status,
+                batch.attempt,
+                batch.origin,
+                batch.reason,
+                decide.held_by(session, batch) if batch.status == "held" else {},
+            )
+            for batch in session.scalars(chosen)
+        ]
+
+
+def asked_again(lake: Lake) -> list[str]:
+    """The pipelines that wait to be run again because something above them changed."""
+    with lake.ledger.read() as session:
+        waiting = select(Rerun.pipeline).where(Rerun.done.is_(False)).distinct().order_by(Rerun.pipeline)
+        return list(session.scalars(waiting))
+
+
 def holding(lake: Lake, pipeline: CheckedPipeline, name: str) -> dict[str, float]:
     """What holds a batch and a release can waive, with what was observed."""
     with lake.ledger.read() as session:
@@ -60,7 +109,7 @@ def release(
         batch = find_any(session, pipeline.key, name)
         return [decide.release(lake, session, batch, waived, _decider(actor, reason), pipeline.rule_hash)]
 
-    return _decided(lake, actor, "release", reason, decided)[0]
+    return _decided(lake, pipeline.key, actor, "release", reason, decided)[0]
 
 
 def withdraw(lake: Lake, pipeline: CheckedPipeline, actor: Actor, name: str, reason: str) -> str:
@@ -90,17 +139,20 @@ def unpublish(
     return _taken_back(lake, pipeline, actor, "unpublish", reason, decided)
 
 
-def writer_of(catalog: Catalog, asset: tuple[str, str, str]) -> tuple[CheckedPipeline, int]:
-    """The pipeline that writes a lake table, and the position of the target."""
-    tables = []
-    for application in catalog.applications:
-        for pipeline in application.pipelines:
+def writer_of(catalog: Catalog, application: str, layer: str, table: str) -> tuple[CheckedPipeline, int]:
+    """The pipeline that writes a lake table, and the position of the target; without a layer where its name is enough."""
+    found, names = [], []
+    for app in catalog.applications:
+        for pipeline in app.pipelines if app.name == application else ():
             for position, target in enumerate(pipeline.targets):
                 if isinstance(target.target, HiveTarget):
-                    tables.append(".".join(target.asset[1:]))
-                    if target.asset == asset:
-                        return pipeline, position
-    raise NotFound(f"no pipeline writes {'.'.join(asset)}; tables are: {', '.join(tables) or 'none'}")
+                    names.append(f"{application}/{'.'.join(target.asset[1:])}")
+                    if target.asset[2] == table and layer in ("", target.asset[1]):
+                        found.append((pipeline, position))
+    if len(found) == 1:
+        return found[0]
+    what = "several tables are" if found else "no pipeline writes"
+    raise NotFound(f"{what} {application}/{table}; tables are: {', '.join(names) or 'none'}")
 
 
 def plan_restore(lake: Lake, pipeline: CheckedPipeline, position: int, to: str) -> Plan:
@@ -192,18 +244,28 @@ def _taken_back(
     reason: str,
     decided: Callable[[Session], list[BatchDecision]],
 ) -> list[str]:
-    keys = _decided(lake, actor, action, reason, decided)
+    keys = _decided(lake, pipeline.key, actor, action, reason, decided)
     with lake.alone(pipeline.key):
         finish_taking_back(lake, pipeline)
     return keys
 
 
 def _decided(
-    lake: Lake, actor: Actor, action: str, reason: str, decided: Callable[[Session], list[BatchDecision]]
+    lake: Lake,
+    pipeline: str,
+    actor: Actor,
+    action: str,
+    reason: str,
+    decided: Callable[[Session], list[BatchDecision]],
 ) -> list[str]:
     """The decision and its audit in one transaction; the keys of the batches it is about."""
+    require(lake.catalog, pipeline, actor, action)
+    reason_of(reason)
     with lake.ledger.write() as session:
-        made = decided(session)
+        try:
+            made = decided(session)
+        except decide.CannotDecide as wrong:
+            raise Refused(str(wrong)) from wrong
         session.flush()
         batches = {b.id: b.key for b in session.scalars(select(Batch).where(Batch.id.in_([d.batch_id for d in made])))}
         for decision in made:

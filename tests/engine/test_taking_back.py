@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from publishing.decide import CannotDecide
 from publishing.decisions import Rerun
 from resources.engine import Engine
 from stewardship import batch_decisions
+from stewardship.refused import Refused
 from tests.promised_feed import APPEND, DATED, MERGE
 from tests.steward_feed import APPROVER, StewardFeed
 
@@ -130,7 +130,7 @@ def test_a_held_batch_is_released_with_a_waiver_and_held_again_where_it_is_worse
     assert (held.status, feed.states()) == ("held", {"a.csv:2": "held", "a.csv:3": "held"})
     with feed.open() as (lake, pipeline):
         assert batch_decisions.holding(lake, pipeline, held.key) == {"maxErrors": 2.0}
-        with pytest.raises(CannotDecide, match="no waiver for maxErrors"):
+        with pytest.raises(Refused, match="no waiver for maxErrors"):
             batch_decisions.release(lake, pipeline, APPROVER, held.key, {}, "known")
         batch_decisions.release(lake, pipeline, APPROVER, held.key, {"maxErrors": "two known ones"}, "known")
     (done,) = feed.run()
