@@ -121,7 +121,7 @@ def replayed(
 
 
 def replay_evaluations(
-    checked: CheckedPipeline, key: str, outcomes: Iterable[CheckOutcome]
+    checked: CheckedPipeline, key: str | None, outcomes: Iterable[CheckOutcome]
 ) -> Iterable[dg.AssetCheckEvaluation]:
     for outcome in outcomes:
         yield dg.AssetCheckEvaluation(

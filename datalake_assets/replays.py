@@ -9,12 +9,19 @@ import dagster as dg
 from datalake_assets import names
 from datalake_assets.events import evaluations, materializations
 from datalake_assets.perform import Context, Event, add_partitions, end
-from datalake_assets.replay_specs import replay_check_specs, replay_evaluations, replay_spec, replayed, restated
+from datalake_assets.replay_specs import (
+    CHECKS,
+    replay_check_specs,
+    replay_evaluations,
+    replay_spec,
+    replayed,
+    restated,
+)
 from datalake_assets.work import Work
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import ROLES
 from publishing.ledger import now
-from publishing.outcome import BatchOutcome
+from publishing.outcome import BatchOutcome, CheckOutcome
 from publishing.standing import Standing
 from resources.secrets import SecretMissing
 from stewardship.actors import STEWARD, Actor
@@ -34,11 +41,13 @@ def replay_assets(catalog: Catalog, checked: CheckedPipeline) -> dg.AssetsDefini
         backfill_policy=dg.BackfillPolicy.multi_run(BATCHES_A_RUN),
     )
     def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        replays = bool(context.op_execution_context.selected_asset_keys)
+        if not (context.has_partition_key or context.has_partition_key_range):
+            # The page of the checks executes them without a partition: all batches are meant.
+            yield from perform_replay(context, checked, None) if replays else _every_batch(context, checked)
+            return
         for key in context.partition_keys:
-            if context.op_execution_context.selected_asset_keys:
-                yield from perform_replay(context, checked, key)
-            else:
-                yield from _checked(context, checked, [key])
+            yield from perform_replay(context, checked, key) if replays else _checked(context, checked, [key])
 
     return body
 
@@ -102,3 +111,25 @@ def _checked(context: Context, checked: CheckedPipeline, keys: Sequence[str]) ->
     work: Work = context.resources.lake
     for key in keys:
         yield from replay_evaluations(checked, key, work.replay_checks(checked, key))
+
+
+def _every_batch(context: Context, checked: CheckedPipeline) -> Iterator[dg.AssetCheckEvaluation]:
+    """Each batch, and all together without a partition, as they were asked for."""
+    work: Work = context.resources.lake
+    found: dict[str, list[CheckOutcome]] = {name: [] for name in CHECKS}
+    for standing in work.standings(checked):
+        outcomes = work.replay_checks(checked, standing.key)
+        yield from replay_evaluations(checked, standing.key, outcomes)
+        for outcome in outcomes:
+            found[outcome.name].append(outcome)
+    together = [
+        CheckOutcome(
+            name=name,
+            severity="error",
+            passed=all(outcome.passed for outcome in outcomes),
+            failed_rows=sum(outcome.failed_rows for outcome in outcomes),
+            description=f"{sum(not outcome.passed for outcome in outcomes)} of {len(outcomes)} batches failed",
+        )
+        for name, outcomes in found.items()
+    ]
+    yield from replay_evaluations(checked, None, together)

@@ -142,6 +142,19 @@ def test_its_checks_can_run_alone(instance: dg.DagsterInstance) -> None:
     assert "orders_replay" not in played.ran
 
 
+def test_checks_without_a_partition_are_of_every_batch(instance: dg.DagsterInstance) -> None:
+    """So the button `Execute all` of their page asks."""
+    quiet_inside_dagster()
+    instance.add_dynamic_partitions("shop__orders__quarantine", [KEY, OTHER])
+    job = build(SETTINGS, with_workflow(), work().open()).get_repository_def().get_job("__ASSET_JOB")
+    both = {dg.AssetCheckKey(REPLAY, name) for name in ("reconciled", "nothing_lost")}
+    alone = job.get_subset(asset_selection=set(), asset_check_selection=both)
+    assert alone.execute_in_process(instance=instance).success
+    assert evaluations(instance, "reconciled") == {None: "SUCCEEDED", KEY: "SUCCEEDED", OTHER: "SUCCEEDED"}
+    assert evaluations(instance, "nothing_lost") == {None: "FAILED", KEY: "FAILED", OTHER: "FAILED"}
+    assert instance.get_latest_materialization_event(REPLAY) is None
+
+
 def test_a_backfill_replays_many_batches_in_one_run(instance: dg.DagsterInstance) -> None:
     played = work()
     tags = {"dagster/asset_partition_range_start": KEY, "dagster/asset_partition_range_end": OTHER}
