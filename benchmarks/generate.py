@@ -27,8 +27,8 @@ def _padded(prefix: str, numbers: np.ndarray, width: int) -> pa.Array:
     return pc.binary_join_element_wise(pa.scalar(prefix), digits, "")
 
 
-def payments(rows: int, path: Path, seed: int = 7) -> None:
-    """`rows` payments with a header; half a percent has a bad amount, half a percent repeats a key, later in time."""
+def payments(rows: int, path: Path, seed: int = 7, bad_share: float = BAD) -> None:
+    """`rows` payments with a header; a share has a bad amount, half a percent repeats a key, later in time."""
     random = np.random.default_rng(seed)
     schema = pa.schema([(name, pa.string()) for name in NAMES])
     options = csv.WriteOptions(quoting_style="none", include_header=False)
@@ -42,7 +42,7 @@ def payments(rows: int, path: Path, seed: int = 7) -> None:
             key = np.where(again, random.integers(0, np.maximum(number, 1)), number)
             cents = random.integers(1, 10**8, count)
             amount = pc.binary_join_element_wise(_padded("", cents // 100, 1), _padded("", cents % 100, 2), ".")
-            bad = pa.array(random.random(count) < BAD)
+            bad = pa.array(random.random(count) < bad_share)
             amount = pc.if_else(bad, pc.binary_join_element_wise(pa.scalar("x"), amount, ""), amount)
             day = pc.cast(pa.array(random.integers(19_700, 19_790, count).astype("int32")), pa.int32())
             date = pc.cast(pc.cast(day, pa.date32()), pa.string())

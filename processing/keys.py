@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,17 @@ def seal(plain: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
     """`plain` under AES-256-GCM: version, nonce, ciphertext with tag. It opens for this record and key id only."""
     nonce = os.urandom(_NONCE)
     return _VERSION + nonce + _sealer(key).encrypt(nonce, plain, _bound(key_id, record_id))
+
+
+def seal_all(plains: Sequence[bytes], key: bytes, key_id: str, record_ids: Sequence[str]) -> list[bytes]:
+    """`seal` of many, in order; some times faster than one by one."""
+    nonces = os.urandom(_NONCE * len(plains))
+    encrypt, prefix = _sealer(key).encrypt, _bound(key_id, "")
+    out = []
+    for at, plain, record_id in zip(range(0, len(nonces), _NONCE), plains, record_ids, strict=True):
+        nonce = nonces[at : at + _NONCE]
+        out.append(_VERSION + nonce + encrypt(nonce, plain, prefix + record_id.encode()))
+    return out
 
 
 def unseal(sealed: bytes, key: bytes, key_id: str, record_id: str) -> bytes:

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from pipeline_xml.model import CsvSource
 from processing.scan_result import Scan
 from processing.scan_spans import record_spans
+from processing.scan_split import Positions
 
 
 def raw_records(
     path: str | Path, scan: Scan, record_numbers: Sequence[int], source: CsvSource
 ) -> Iterator[tuple[int, bytes]]:
-    """(record number, its bytes without the line end) in ascending order; each needed range is read once.
+    """(record number, its bytes without the line end) in ascending order; `raw_ranges` one by one."""
+    for numbers, records in raw_ranges(path, scan, record_numbers, source):
+        yield from zip(numbers.tolist(), records, strict=True)
+
+
+def raw_ranges(
+    path: str | Path, scan: Scan, record_numbers: Sequence[int], source: CsvSource
+) -> Iterator[tuple[Positions, list[bytes]]]:
+    """(record numbers, the bytes of each without the line end) in ascending order; each needed range is read once.
 
     `path` is the file that the scan's offsets speak of. ValueError for a number that the file does not have.
     """
-    firsts = [r.first_record for r in scan.ranges]
-    wanted = sorted(set(record_numbers))
-    if wanted and not 1 <= wanted[0] <= wanted[-1] <= scan.records:
+    wanted = np.unique(np.asarray(record_numbers, np.int64))
+    if len(wanted) and not 1 <= wanted[0] <= wanted[-1] <= scan.records:
         raise ValueError(f"the file has records 1 to {scan.records}; asked for {wanted[0]} to {wanted[-1]}")
     with Path(path).open("rb") as file:
-        at = 0
-        while at < len(wanted):
-            part = scan.ranges[bisect_right(firsts, wanted[at]) - 1]
+        for part in scan.ranges:
+            first, last = np.searchsorted(wanted, (part.first_record, part.first_record + part.records))
+            if first == last:
+                continue
             file.seek(part.start)
             data = file.read(part.end - part.start)
             starts, stops = record_spans(data, source, scan)
-            while at < len(wanted) and wanted[at] < part.first_record + part.records:
-                place = wanted[at] - part.first_record
-                yield wanted[at], data[int(starts[place]) : int(stops[place])]
-                at += 1
+            places = wanted[first:last] - part.first_record
+            spans = zip(starts[places].tolist(), stops[places].tolist(), strict=True)
+            yield wanted[first:last], [data[start:stop] for start, stop in spans]

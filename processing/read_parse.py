@@ -27,9 +27,18 @@ class Parsed:
 
 
 def parse_range(
-    data: bytes, part: Range, scan: Scan, names: Sequence[str], source: CsvSource, source_file: str
+    data: bytes,
+    part: Range,
+    scan: Scan,
+    names: Sequence[str],
+    source: CsvSource,
+    source_file: str,
+    only: Sequence[str] | None = None,
 ) -> Parsed:
-    """`data` are the bytes of the range. Null texts become null. RecordCountError names the file."""
+    """`data` are the bytes of the range. Null texts become null. RecordCountError names the file.
+
+    With `only`, some of the names, the other columns are left out.
+    """
     if scan.comments:
         starts, stops = record_spans(data, source, scan)
         # A line end after the last record too, or a last blank record would be no line at all.
@@ -62,6 +71,7 @@ def parse_range(
             ),
             pc.ConvertOptions(
                 column_types={name: pa.string() for name in names},
+                include_columns=None if only is None else list(only),
                 null_values=list(source.null_values),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,

@@ -19,6 +19,7 @@ from pipeline_xml.checked import CheckedPipeline
 from processing import frame as f
 from processing.read import RawFile
 from publishing import failpoints
+from publishing.ahead import ahead
 from publishing.commit import committed, until_committed
 from publishing.durable import fsync
 from publishing.lake import Lake
@@ -133,8 +134,16 @@ def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
     import pyarrow.parquet as pq
 
     path = f"part-{manifest.batch}-{manifest.attempt:04d}-{uuid.uuid4().hex}.parquet"
-    with pq.ParquetWriter(root / path, schema(), compression="zstd") as writer:
-        for table in tables:
+    # Sealed bytes cannot be made smaller, and no record's id or preview is worth a dictionary.
+    leaves = [name for name in schema().names if name != "errors"]
+    leaves += [f"errors.list.element.{name}" for name in f.ERROR_FIELDS]
+    with pq.ParquetWriter(
+        root / path,
+        schema(),
+        compression={name: "none" if name == "raw" else "zstd" for name in leaves},
+        use_dictionary=[name for name in leaves if name not in ("raw", "record_id", "source_record")],
+    ) as writer:
+        for table in ahead(tables):
             writer.write_table(table)
     fsync(root / path)
     return describe_parquet(root, path)

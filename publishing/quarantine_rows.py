@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from processing import frame as f
-from processing.keys import seal
-from processing.raw_text import raw_records
+from processing.keys import seal_all
+from processing.raw_text import raw_ranges
 from processing.read import RawFile
 from processing.scan_head import cells
+from processing.scan_result import Range, Scan
 from publishing.lake import Lake
 from publishing.manifest import Manifest
+from publishing.quarantine_previews import previews, shown_columns
 from resources.quarantine_key import quarantine_key
 
-CHUNK = 50_000
-PREVIEW = 24
+CHUNK = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """The exact bytes of each record, and its cells: string arrays by column, null where a record lacks the cell."""
+
+    sealed: Sequence[bytes]
+    columns: Mapping[str, Any]
 
 
 def rejected_rows(
@@ -32,90 +42,166 @@ def rejected_rows(
     state: str,
     schema: Any,
 ) -> Iterator[Any]:
-    """Tables of `schema`, one a chunk of staged rejects, their raw text sealed; `state` is theirs all."""
+    """Tables of `schema`, one a chunk of staged rejects, their raw text sealed; `state` is theirs all.
+
+    Columns of the schema that a fresh reject has no value for are null.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     key = quarantine_key(lake.settings)
     root = lake.settings.data / manifest.root
+    contract = pipeline.driving.contract
+    classified = {x.name for x in contract.fields if x.classification}
+    constant = {
+        "batch_id": manifest.batch,
+        "attempt": manifest.attempt,
+        "state": state,
+        "pipeline": pipeline.key,
+        "dataset": pipeline.driving.source.id,
+        "stage": pipeline.pipeline.layer,
+        "key_id": key.id,
+        "definition_hash": pipeline.definition_hash,
+        "rule_hash": pipeline.rule_hash,
+        "run_id": run_id,
+        "quarantined_at": opened_at,
+    }
+    source = pipeline.driving.source
     # What came from a file is read again from raw; of a table's row the row itself is the payload.
-    needed = [*f.IDENTITY, f.ERRORS] if isinstance(pipeline.driving.source, CsvSource) else None
+    needed = [*f.IDENTITY, f.ERRORS] if isinstance(source, CsvSource) else None
     for item in manifest.records[f.QUARANTINED]:
         with pq.ParquetFile(root / item.path) as parquet:
             for batch in parquet.iter_batches(batch_size=CHUNK, columns=needed):
-                # What the target is partitioned by stands in the names of the folders, not in the files.
-                rows = [{**item.partition, **row} for row in batch.to_pylist()]
-                payloads = _payloads(pipeline, rows, raw)
-                out = []
-                for row in rows:
-                    payload, texts = payloads[row[f.RECORD_ID]]
-                    out.append(
-                        {
-                            "record_id": row[f.RECORD_ID],
-                            "batch_id": manifest.batch,
-                            "attempt": manifest.attempt,
-                            "state": state,
-                            "pipeline": pipeline.key,
-                            "dataset": pipeline.driving.source.id,
-                            "source_file": row[f.SOURCE_FILE],
-                            "source_record": row[f.SOURCE_RECORD],
-                            "arrival": row[f.ARRIVAL],
-                            "sender": row[f.SENDER],
-                            "business_date": _day(row[f.BUSINESS_DATE]),
-                            "stage": pipeline.pipeline.layer,
-                            "errors": row[f.ERRORS],
-                            "raw": seal(payload, key.value, key.id, row[f.RECORD_ID]),
-                            "key_id": key.id,
-                            "preview": preview(pipeline, texts, row[f.ERRORS]),
-                            "definition_hash": pipeline.definition_hash,
-                            "rule_hash": pipeline.rule_hash,
-                            "run_id": run_id,
-                            "quarantined_at": opened_at,
-                        }
-                    )
-                yield pa.Table.from_pylist(out, schema)
+                rows = _with_partition(batch, item.partition, schema)
+                if isinstance(source, CsvSource):
+                    payloads = _of_files(pipeline, source, rows, raw)
+                else:
+                    payloads = _of_table(pipeline, rows)
+                made = {
+                    "record_id": rows[f.RECORD_ID],
+                    "source_file": rows[f.SOURCE_FILE],
+                    "source_record": rows[f.SOURCE_RECORD],
+                    "arrival": rows[f.ARRIVAL],
+                    "sender": rows[f.SENDER],
+                    "business_date": rows[f.BUSINESS_DATE],
+                    "errors": rows[f.ERRORS],
+                    "raw": pa.array(
+                        seal_all(payloads.sealed, key.value, key.id, rows[f.RECORD_ID].to_pylist()), pa.binary()
+                    ),
+                    "preview": previews(contract.primary_key, classified, payloads.columns, rows[f.ERRORS]),
+                    **{k: pa.repeat(pa.scalar(v, schema.field(k).type), batch.num_rows) for k, v in constant.items()},
+                }
+                columns = [
+                    made[x.name].cast(x.type) if x.name in made else pa.nulls(batch.num_rows, x.type) for x in schema
+                ]
+                yield pa.Table.from_arrays(columns, schema=schema)
 
 
-def _day(value: date | str) -> date:
-    return date.fromisoformat(value) if isinstance(value, str) else value
+def _with_partition(batch: Any, partition: Mapping[str, str | None], schema: Any) -> dict[str, Any]:
+    """The batch's columns by name; what the target is partitioned by stands in the names of the folders only."""
+    import pyarrow as pa
+
+    rows = {name: batch.column(at) for at, name in enumerate(batch.schema.names)}
+    for name, text in partition.items():
+        value = pa.repeat(pa.scalar(text, pa.string()), batch.num_rows)
+        stored = name.removeprefix("_")  # of the identity: the quarantine table's own type
+        known = name in f.IDENTITY and stored in schema.names
+        rows.setdefault(name, value.cast(schema.field(stored).type) if known else value)
+    return rows
 
 
-def _payloads(
-    pipeline: CheckedPipeline, rows: Sequence[Mapping[str, Any]], raw: Mapping[int, RawFile]
-) -> dict[str, tuple[bytes, dict[str, str]]]:
-    """The exact bytes of each record and its cells by column: from the raw file, or the row itself as JSON."""
-    source = pipeline.driving.source
-    if not isinstance(source, CsvSource):
-        names = [c.name for c in pipeline.driving.contract.columns]
-        out = {}
-        for row in rows:
-            values = {n: row[n] for n in names if row.get(n) is not None}
-            payload = json.dumps(values, default=str, ensure_ascii=False).encode()
-            out[row[f.RECORD_ID]] = (payload, {n: str(v) for n, v in values.items()})
-        return out
-    by_file: dict[int, dict[int, str]] = {}
-    for row in rows:
-        by_file.setdefault(row[f.ARRIVAL], {})[row[f.SOURCE_RECORD]] = row[f.RECORD_ID]
-    found: dict[str, tuple[bytes, dict[str, str]]] = {}
-    for arrival, wanted in by_file.items():
+def _of_table(pipeline: CheckedPipeline, rows: Mapping[str, Any]) -> Payloads:
+    """The rows themselves as JSON."""
+    import pyarrow as pa
+
+    names = [c.name for c in pipeline.driving.contract.columns if c.name in rows]
+    values = {name: rows[name].to_pylist() for name in names}
+    texts = {
+        name: pa.array([None if v is None else str(v) for v in column], pa.string()) for name, column in values.items()
+    }
+    payloads = [
+        json.dumps(
+            {name: value for name, value in zip(names, row, strict=True) if value is not None},
+            default=str,
+            ensure_ascii=False,
+        ).encode()
+        for row in zip(*values.values(), strict=True)
+    ]
+    return Payloads(payloads, texts)
+
+
+def _of_files(
+    pipeline: CheckedPipeline, source: CsvSource, rows: Mapping[str, Any], raw: Mapping[int, RawFile]
+) -> Payloads:
+    """Read again from the raw files by offset; the cells of all of them parsed at once, as far as they are shown."""
+    import numpy as np
+    import pyarrow as pa
+
+    contract = pipeline.driving.contract
+    arrivals, numbers = rows[f.ARRIVAL].to_numpy(), rows[f.SOURCE_RECORD].to_numpy()
+    payloads = np.empty(len(numbers), object)
+    shown = shown_columns(contract.primary_key, rows[f.ERRORS])
+    alike: dict[tuple[Any, ...], tuple[Scan, list[Any]]] = {}
+    for arrival in np.unique(arrivals).tolist():
         file = raw[arrival]
-        names = list(file.scan.header or source.columns or [x.name for x in pipeline.driving.contract.fields])
-        for number, payload in raw_records(file.path, file.scan, sorted(wanted), source):
-            texts = cells(payload, source, file.scan.encoding)
-            found[wanted[number]] = (payload, dict(zip(names, texts, strict=False)))
-    return found
+        places = np.flatnonzero(arrivals == arrival)
+        places = places[np.argsort(numbers[places], kind="stable")]
+        at = 0
+        for _, found in raw_ranges(file.path, file.scan, numbers[places], source):
+            payloads[places[at : at + len(found)]] = found
+            at += len(found)
+        names = tuple(file.scan.header or source.columns or [x.name for x in contract.fields])
+        kind = (names, file.scan.encoding, file.scan.blank_records)
+        alike.setdefault(kind, (file.scan, []))[1].append(places)
+    order, parsed = [], []
+    for (names, _, _), (scan, groups) in alike.items():
+        order.append(np.concatenate(groups))
+        parsed.append(_cells(payloads[order[-1]].tolist(), scan, names, [n for n in shown if n in names], source))
+    back = pa.array(np.argsort(np.concatenate(order), kind="stable"))
+    columns = {
+        name: pa.concat_arrays(
+            [p[name] if name in p else pa.nulls(len(o), pa.string()) for p, o in zip(parsed, order, strict=True)]
+        ).take(back)
+        for name in dict.fromkeys(name for p in parsed for name in p)
+    }
+    return Payloads(payloads.tolist(), columns)
 
 
-def preview(pipeline: CheckedPipeline, cells: Mapping[str, str], errors: Sequence[Mapping[str, str]]) -> str:
-    """The shape of the cells that are wrong and of the key: letters become a, digits 9; personal fields only ***."""
-    classified = {x.name for x in pipeline.driving.contract.fields if x.classification}
-    wrong = [name for error in errors for name in (error["column"] or "").split(",")]
-    shown = dict.fromkeys([*pipeline.driving.contract.primary_key, *wrong])
-    return json.dumps({n: "***" if n in classified else shape(cells[n]) for n in shown if n in cells})
+def _cells(
+    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: CsvSource
+) -> dict[str, Any]:
+    """The cells of records in the shown columns, as they stand there; null where a ragged record has none."""
+    import numpy as np
+    import pyarrow as pa
+
+    from processing.read_parse import RecordCountError, parse_range
+
+    if not shown:
+        return {}
+    data = b"\n".join([*payloads, b""])
+    part = Range(0, len(data), 1, len(payloads))
+    plain = replace(source, null_values=())
+    try:
+        parsed = parse_range(data, part, replace(scan, comments=False), names, plain, "", shown)
+    except (RecordCountError, UnicodeDecodeError):
+        return _one_by_one(payloads, scan, names, shown, source)
+    if not parsed.ragged:
+        return dict(zip(shown, parsed.columns.columns, strict=True))
+    ragged = [place for place, _ in parsed.ragged]
+    sound = np.ones(len(payloads), bool)
+    sound[ragged] = False
+    order = pa.array(np.argsort(np.concatenate([np.flatnonzero(sound), ragged]), kind="stable"))
+    others = _one_by_one([payloads[place] for place in ragged], scan, names, shown, source)
+    return {
+        name: pa.concat_arrays([column, others[name]]).take(order)
+        for name, column in zip(shown, parsed.columns.columns, strict=True)
+    }
 
 
-def shape(text: str) -> str:
-    """`Ab-12` as `aa-99`, cut after 24 characters: shows what kind of value stands there, never the value."""
-    shown = text[:PREVIEW]
-    masked = "".join("9" if c.isdigit() else "a" if c.isalpha() else c if c in " .,-/:_+" else "?" for c in shown)
-    return masked + ("…" if len(text) > PREVIEW else "")
+def _one_by_one(
+    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: CsvSource
+) -> dict[str, Any]:
+    import pyarrow as pa
+
+    texts = [dict(zip(names, cells(payload, source, scan.encoding), strict=False)) for payload in payloads]
+    return {name: pa.array([row.get(name) for row in texts], pa.string()) for name in shown}

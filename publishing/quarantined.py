@@ -106,7 +106,7 @@ def _rules(rows: Any) -> list[dict[str, Any]]:
     parents = pc.list_parent_indices(errors)
     names = ["row", "batch", "rule"]
     flat = pa.table([parents, waiting["batch_id"].take(parents), errors.flatten().field("rule")], names)
-    once = flat.group_by(names).aggregate([])
+    once = flat.group_by(names).aggregate([]) if len(flat) > len(pc.unique(parents)) else flat
     found: list[dict[str, Any]] = once.group_by(["batch", "rule"]).aggregate([([], "count_all")]).to_pylist()
     return found
 

@@ -18,9 +18,9 @@ from pipeline_xml.contract import Field
 from pipeline_xml.model import CsvSource
 from processing.keys import unseal
 from processing.scan_result import Range, Scan
+from processing.shapes import shape
 from publishing.lake import Lake
 from publishing.ledger import LandedFile
-from publishing.quarantine_rows import shape
 from resources.quarantine_key import quarantine_key
 from stewardship.refused import Refused
 
