@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import or_, select
 
 from command_line import quarantine_report as report
 from command_line.catalog import WrongUse
@@ -56,6 +55,8 @@ def list_command(
     as_json: Json = False,
 ) -> None:
     """The entries, the newest first."""
+    from sqlalchemy import or_, select
+
     from publishing.ledger import Batch
     from stewardship import audit
     from stewardship.batches import page_size

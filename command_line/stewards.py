@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlalchemy import select
 
 from command_line.catalog import WrongUse, load, resolve
 from command_line.token import HELP, given_token
@@ -62,6 +61,8 @@ class Desk:
 
     def pipeline_of_corrections(self, ids: Sequence[str]) -> CheckedPipeline:
         """The one pipeline that these corrections belong to."""
+        from sqlalchemy import select
+
         from publishing.decisions import Correction
 
         with self.lake.ledger.read() as session:
