@@ -43,7 +43,7 @@ def build(
         assets=[
             *(pipeline_assets(catalog.root, checked, known) for checked in pipelines),
             *(quarantine_spec(catalog.root, checked) for checked in pipelines),
-            *(replay_assets(catalog, checked) for checked in pipelines if replays(checked)),
+            *_replays(catalog),
             *outside_specs(catalog),
         ],
         jobs=[*jobs.values(), *by_partition],
@@ -52,6 +52,14 @@ def build(
         resources={"lake": opened_for_a_run(open_work, lake_description(settings)), "chain": chain_resource()},
         executor=dg.in_process_executor,
     )
+
+
+def _replays(catalog: Catalog) -> Iterator[dg.AssetsDefinition]:
+    for application in catalog.applications:
+        workflows = application.workflow_by_pipeline
+        for checked in application.pipelines:
+            if replays(checked):
+                yield replay_assets(catalog.root, checked, workflows.get(checked.key))
 
 
 def _sensors(

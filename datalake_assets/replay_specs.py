@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,8 @@ import dagster as dg
 from datalake_assets import names
 from datalake_assets.previews import previews_accepted
 from datalake_assets.translate import code_reference, group, tags
-from pipeline_xml.checked import Catalog, CheckedPipeline
+from pipeline_xml.checked import CheckedPipeline, remediation_sla
+from pipeline_xml.model import Workflow
 from publishing.outcome import CheckOutcome
 from publishing.replay_checks import NOTHING_LOST, RECONCILED
 from publishing.standing import Standing
@@ -27,11 +29,10 @@ def replays(checked: CheckedPipeline) -> bool:
     return checked.pipeline.error_policy.on_record_error == "quarantine"
 
 
-def replay_spec(catalog: Catalog, checked: CheckedPipeline) -> dg.AssetSpec:
+def replay_spec(root: Path, checked: CheckedPipeline, workflow: Workflow | None) -> dg.AssetSpec:
     """`skippable`, so that its checks can also run alone."""
-    workflow = catalog.workflow(checked.key)
     places = [workflow.where] if workflow else []
-    sla = catalog.remediation_sla(checked.key)
+    sla = remediation_sla(checked, workflow)
     return dg.AssetSpec(
         key=names.replay_key(checked),
         deps=[names.quarantine_key(checked)],
@@ -44,7 +45,7 @@ def replay_spec(catalog: Catalog, checked: CheckedPipeline) -> dg.AssetSpec:
         tags=tags(checked),
         partitions_def=names.quarantine_partitions(checked),
         metadata={
-            "dagster/code_references": code_reference(catalog.root, *places, checked.pipeline.error_policy.where),
+            "dagster/code_references": code_reference(root, *places, checked.pipeline.error_policy.where),
             "replay_mode": workflow.replay if workflow else "manual",
             **({"workflow": workflow.id} if workflow else {}),
             **({"remediation_sla": sla} if sla else {}),

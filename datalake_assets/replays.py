@@ -2,6 +2,7 @@
 
 # Annotations stay objects here: Dagster reads that of `context` and understands no text.
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,8 +19,8 @@ from datalake_assets.replay_specs import (
     restated,
 )
 from datalake_assets.work import Work
-from pipeline_xml.checked import Catalog, CheckedPipeline
-from pipeline_xml.model import ROLES
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import ROLES, Workflow
 from publishing.ledger import now
 from publishing.outcome import BatchOutcome, CheckOutcome
 from publishing.standing import Standing
@@ -29,12 +30,12 @@ from stewardship.actors import STEWARD, Actor
 BATCHES_A_RUN = 25  # of a backfill: a run costs seconds before it does anything
 
 
-def replay_assets(catalog: Catalog, checked: CheckedPipeline) -> dg.AssetsDefinition:
+def replay_assets(root: Path, checked: CheckedPipeline, workflow: Workflow | None) -> dg.AssetsDefinition:
     """Materialising a partition replays that batch; selecting only checks evaluates them."""
 
     @dg.multi_asset(
         name=f"{names.pipeline_op(checked)}__replay",
-        specs=[replay_spec(catalog, checked)],
+        specs=[replay_spec(root, checked, workflow)],
         check_specs=replay_check_specs(checked),
         can_subset=True,
         required_resource_keys={"lake"},

@@ -22,7 +22,7 @@ def way_back_sensors(
     for application in catalog.applications:
         job = jobs[names.ready_job(application.name)]
         able = [checked for checked in application.pipelines if replays(checked)]
-        if keys := replayed_on_approval(catalog, application):
+        if keys := replayed_on_approval(application):
             launch = ReplayLaunch(
                 job=job,
                 pipelines_tag=names.PIPELINES_TAG,
@@ -34,7 +34,7 @@ def way_back_sensors(
                 workflows=keys,
             )
             yield replay_sensor(_name(application, "replay"), keys, waiting_in(settings, keys), launch)
-        if due := deadlines(catalog, able):
+        if due := deadlines(application, able):
             quarantines = {checked.key: names.quarantine_key(checked) for checked in able}
             yield remediation_sensor(_name(application, "remediation"), quarantines, breaches_in(settings, due))
         if fed := downstream(application):

@@ -200,6 +200,11 @@ class CheckedApplication:
     keys: tuple[SecretKey, ...] = ()
     workflows: tuple[Workflow, ...] = ()
 
+    @property
+    def workflow_by_pipeline(self) -> Mapping[str, Workflow]:
+        """By the pipeline's key, app/id: for whoever goes through all of them."""
+        return {f"{self.name}/{name}": workflow for workflow in self.workflows for name in workflow.pipelines}
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -228,9 +233,12 @@ class Catalog:
 
     def remediation_sla(self, pipeline_key: str) -> str | None:
         """How long a quarantined batch of the pipeline may stay open: its workflow's sla, else its remediationSla."""
-        workflow = self.workflow(pipeline_key)
-        if workflow is not None and workflow.sla is not None:
-            return workflow.sla
         app, _, pipeline_id = pipeline_key.partition("/")
         checked = self.pipeline(app, pipeline_id)
-        return checked.pipeline.error_policy.remediation_sla if checked else None
+        return remediation_sla(checked, self.workflow(pipeline_key)) if checked else None
+
+
+def remediation_sla(checked: CheckedPipeline, workflow: Workflow | None) -> str | None:
+    """`Catalog.remediation_sla` where pipeline and workflow are at hand."""
+    written = workflow.sla if workflow else None
+    return written or checked.pipeline.error_policy.remediation_sla

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from pipeline_xml.checked import Catalog, CheckedApplication
+from pipeline_xml.checked import CheckedApplication
 from publishing.ledger import Ledger
 from publishing.standing import WaitingReplay, waiting_replays
 from resources.settings import Settings
@@ -35,10 +35,10 @@ class ReplayLaunch:
     workflows: dict[str, str]  # the workflow's id by pipeline: it is who asks
 
 
-def replayed_on_approval(catalog: Catalog, application: CheckedApplication) -> dict[str, str]:
+def replayed_on_approval(application: CheckedApplication) -> dict[str, str]:
     """{pipeline that replays without being asked: id of the workflow that says so}"""
-    flows = {checked.key: catalog.workflow(checked.key) for checked in application.pipelines}
-    return {key: flow.id for key, flow in flows.items() if flow is not None and flow.replay == ON_APPROVAL}
+    flows = application.workflow_by_pipeline
+    return {key: flow.id for key, flow in flows.items() if flow.replay == ON_APPROVAL}
 
 
 def waiting_in(settings: Settings, pipelines: Collection[str]) -> Waiting:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import Catalog, CheckedPipeline
+from pipeline_xml.checked import CheckedApplication, CheckedPipeline, remediation_sla
 from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import Workflow
 from publishing.decisions import QuarantinedBatch
@@ -46,13 +46,13 @@ class Deadline:
         return assignee or default or self.owner or NOBODY
 
 
-def deadlines(catalog: Catalog, pipelines: Iterable[CheckedPipeline]) -> Mapping[str, Deadline]:
-    """Of the pipelines that have an SLA, by key."""
-    found = {}
+def deadlines(application: CheckedApplication, pipelines: Iterable[CheckedPipeline]) -> Mapping[str, Deadline]:
+    """Of those of the application's pipelines that have an SLA, by key."""
+    found, workflows = {}, application.workflow_by_pipeline
     for checked in pipelines:
-        written = catalog.remediation_sla(checked.key)
+        workflow = workflows.get(checked.key)
+        written = remediation_sla(checked, workflow)
         if written is not None:
-            workflow = catalog.workflow(checked.key)
             owner = (workflow.owner if workflow else "") or checked.pipeline.metadata.owner
             found[checked.key] = Deadline(checked.key, parse_duration(written), workflow, owner)
     return found

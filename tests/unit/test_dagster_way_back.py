@@ -214,7 +214,7 @@ def test_the_quarantine_of_a_run_shows_ages_and_states(instance: dg.DagsterInsta
 
 def test_the_spec_of_a_replay() -> None:
     catalog = with_workflow()
-    spec = replay_spec(catalog, catalog.applications[0].pipelines[0])
+    spec = replay_spec(catalog.root, catalog.applications[0].pipelines[0], WORKFLOW)
     assert spec.key == REPLAY
     assert [dep.asset_key for dep in spec.deps] == [QUARANTINE]
     assert spec.partitions_def == names.quarantine_partitions(catalog.applications[0].pipelines[0])
@@ -233,7 +233,7 @@ def test_the_spec_of_a_replay() -> None:
 
 def test_without_a_workflow_a_replay_is_manual_and_the_pipelines_own_sla_counts() -> None:
     catalog = small.catalog()
-    spec = replay_spec(catalog, catalog.applications[0].pipelines[0])
+    spec = replay_spec(catalog.root, catalog.applications[0].pipelines[0], None)
     plain = {key: value for key, value in spec.metadata.items() if not key.startswith("dagster/")}
     assert plain == {"replay_mode": "manual", "remediation_sla": "P5D"}
     assert list(spec.owners) == ["orders@example.com"]

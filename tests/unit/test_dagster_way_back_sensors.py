@@ -218,7 +218,7 @@ def breaches(settings: Settings, at: datetime, last: datetime | None = None) -> 
             escalations=(level("PT24H", "lead@example.com"), level("PT72H", "head@example.com")),
         )
     )
-    due = deadlines(catalog, catalog.applications[0].pipelines[:1])
+    due = deadlines(catalog.applications[0], catalog.applications[0].pipelines[:1])
     return [(b.key[-4:], b.level, b.told) for b in breaches_in(settings, due, lambda: at)(last)]
 
 
