@@ -3,6 +3,7 @@
     claims/<app>/<pipeline>/<claim>[.copied].json
     reopened/<app>/<pipeline>/<digest>.json
     audit/<number>.json
+    runs/<app>/<pipeline>/<thousands>/<number>.<what>.json    the newest of each pipeline only
     <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, <kind>-<id>[.<what>].json
 """
 
@@ -18,10 +19,12 @@ from typing import Any
 
 from publishing.claim_entries import CLAIMS
 from publishing.lake import Lake
+from publishing.ledger import now
+from publishing.run_entries import RUNS
 
 REOPENED = "reopened"
 AUDIT = "audit"
-BESIDE = (CLAIMS, REOPENED, AUDIT)  # folders of the journal that are no application's
+BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS)  # folders of the journal that are no application's
 Document = dict[str, Any]
 _ATTEMPT = re.compile(r"attempt-(\d{4,})\.(opened|manifest|scanned|outcome)\.json")
 
@@ -36,6 +39,11 @@ class BatchEntries:
     attempts: dict[int, dict[str, Document]] = field(default_factory=dict)
     others: dict[str, Document] = field(default_factory=dict)
 
+    def ended(self, status: str) -> dict[int, Document]:
+        """The outcomes with a status, by attempt."""
+        outcomes = {number: each["outcome"] for number, each in sorted(self.attempts.items()) if "outcome" in each}
+        return {number: outcome for number, outcome in outcomes.items() if outcome["status"] == status}
+
     def of_kind(self, kind: str) -> list[Document]:
         """Entries `<kind>-<id>.json`, in the order of their names."""
         plain = re.compile(rf"{kind}-[^.]+\.json")
@@ -44,12 +52,17 @@ class BatchEntries:
 
 @dataclass(slots=True)
 class Entries:
-    """All by id: `copied` are claims whose files were copied, `reopened` the attempts that a batch was asked for."""
+    """All by id: `copied` are claims whose files were copied, `reopened` the attempts that a batch was asked for.
+
+    `taken_back` says when a batch was out of every target; `newest_runs` when the newest run of a pipeline began.
+    """
 
     batches: dict[str, BatchEntries] = field(default_factory=dict)
     claims: dict[str, Document] = field(default_factory=dict)
     copied: dict[str, Document] = field(default_factory=dict)
     reopened: dict[str, set[int]] = field(default_factory=dict)
+    taken_back: dict[str, str] = field(default_factory=dict)
+    newest_runs: dict[str, str] = field(default_factory=dict)
     audit: list[Document] = field(default_factory=list)
 
 
@@ -60,17 +73,26 @@ def journal_scans(lake: Lake, pipeline: str, batch_id: str, attempt: int, scans:
         lake.journal.write(name, {"files": {str(arrival): facts for arrival, facts in scans.items()}})
 
 
-def journal_reopened(lake: Lake, pipeline: str, attempts: Mapping[str, int]) -> None:
-    """That batches were asked for again: (batch id -> the attempt they get), all of them in one entry or none."""
-    if attempts:
-        content = {"pipeline": pipeline, "batches": dict(sorted(attempts.items()))}
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-        lake.journal.write(f"{REOPENED}/{pipeline}/{digest}.json", content)
+def journal_reopened(
+    lake: Lake, pipeline: str, attempts: Mapping[str, int], taken_back: Mapping[str, int] | None = None
+) -> None:
+    """That batches were asked for again (batch id -> the attempt they get), in one entry, all of them or none.
+
+    With `taken_back` (batch id -> attempt) also that these are out of every target, which is why the others come back.
+    """
+    if not attempts and not taken_back:
+        return
+    content: Document = {"pipeline": pipeline, "batches": dict(sorted(attempts.items()))}
+    if taken_back:
+        content["taken_back"] = dict(sorted(taken_back.items()))
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+    lake.journal.write(f"{REOPENED}/{pipeline}/{digest}.json", {**content, "at": now().isoformat()})
 
 
-def read_journal(root: Path, manifests: bool = False) -> Entries:
-    """All entries below a journal's root; manifests, the largest, only where they are asked for."""
+def read_journal(root: Path) -> Entries:
+    """All entries below a journal's root. Of manifests, the largest, only which corrections they obeyed."""
     found = Entries()
+    newest: dict[str, Path] = {}
     if not root.is_dir():
         return found
     for path in _documents(root):
@@ -82,11 +104,23 @@ def read_journal(root: Path, manifests: bool = False) -> Entries:
             kind = found.copied if path.name.endswith(".copied.json") else found.claims
             kind[document["claim"]] = document
         elif parts[0] == REOPENED and len(parts) == 4:
-            for batch, attempt in _read(path)["batches"].items():
+            asked = _read(path)
+            for batch, attempt in asked["batches"].items():
                 found.reopened.setdefault(batch, set()).add(attempt)
+            found.taken_back |= dict.fromkeys(asked.get("taken_back", ()), asked.get("at", ""))
+        elif parts[0] == RUNS and len(parts) == 5:
+            if path.name.endswith(".opened.json"):
+                newest["/".join(parts[1:3])] = path  # in the order of their numbers
         elif len(parts) == 4:
-            _of_batch(found, path, parts, manifests)
+            _of_batch(found, path, parts)
+    found.newest_runs = {pipeline: _read(path).get("started_at", "") for pipeline, path in newest.items()}
     return found
+
+
+def ended_at(outcome: Document) -> tuple[int, str]:
+    """(number of the run, moment): outcomes of a pipeline in the order they were made, whatever the clock says."""
+    facts = outcome.get("ops") or {}
+    return facts.get("run") or 0, facts.get("ended_at") or ""
 
 
 def _documents(root: Path) -> Iterator[Path]:
@@ -94,7 +128,7 @@ def _documents(root: Path) -> Iterator[Path]:
     yield from (p for p in sorted(root.rglob("*.json")) if not p.name.startswith("."))
 
 
-def _of_batch(found: Entries, path: Path, parts: tuple[str, ...], manifests: bool) -> None:
+def _of_batch(found: Entries, path: Path, parts: tuple[str, ...]) -> None:
     app, pipeline, batch_id, name = parts
     entries = found.batches.setdefault(batch_id, BatchEntries(batch_id, f"{app}/{pipeline}"))
     attempt = _ATTEMPT.fullmatch(name)
@@ -102,8 +136,11 @@ def _of_batch(found: Entries, path: Path, parts: tuple[str, ...], manifests: boo
         entries.batch = _read(path)
     elif attempt is None:
         entries.others[name] = _read(path)
-    elif manifests or attempt[2] != "manifest":
-        entries.attempts.setdefault(int(attempt[1]), {})[attempt[2]] = _read(path)
+    else:
+        document = _read(path)
+        if attempt[2] == "manifest":
+            document = {"corrections": document.get("corrections", [])}
+        entries.attempts.setdefault(int(attempt[1]), {})[attempt[2]] = document
 
 
 def _read(path: Path) -> Document:

@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import HiveTarget
-from publishing.journal_entries import BatchEntries, Document, Entries
+from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Look
 from publishing.targets import replaces_unit
 
-# A decision that ends a batch: its status, and whether its delivery keys are free for the same files again.
-ENDED_BY = {"withdraw": "withdrawn", "unpublish": "unpublished"}
-MADE_AGAIN = "made_again"  # the claim of files whose batch was journaled without one
+# A decision that ends a batch: what it is called until it is out of every target, and then.
+ENDED_BY = {"withdraw": ("withdrawing", "withdrawn"), "unpublish": ("unpublishing", "unpublished")}
+GONE = ("withdrawn", "unpublished")
+LOST = "lost"  # the zone of a claim that stands for one the journal does not have
 
 
 def restore_batches(session: Session, entries: Entries, catalog: Catalog) -> None:
@@ -41,7 +42,8 @@ def restore_batches(session: Session, entries: Entries, catalog: Catalog) -> Non
     for batch_id in documents:
         _stand(session, session.get_one(Batch, batch_id), entries)
     session.flush()
-    _replaced(session, catalog)
+    _replaced(session, catalog, entries)
+    _replays(session, entries)
     session.flush()
     _go_on_above(session)
 
@@ -74,16 +76,14 @@ def _claims(session: Session, entries: Entries) -> None:
         session.flush()
         session.add_all(Look(claim_id=claim_id, pipeline=document["pipeline"], zone=document["zone"], **look)
                         for look in document["looks"])  # fmt: skip
-    # A batch that was journaled before its claim was: a claim of its own, whose looks nobody knows any more.
+    # A batch whose claim the journal lost: one that stands for it, whose looks nobody knows any more.
     for each in entries.batches.values():
-        if each.batch is not None and each.batch["files"] and not _has_claim(each.batch, known):
-            made = datetime.fromisoformat(f"{each.batch['business_date']}T00:00:00")
-            session.add(Claim(id=each.id, pipeline=each.pipeline, zone=MADE_AGAIN, claimed_at=made, settled=True))
+        for item in each.batch["files"] if each.batch is not None else ():
+            claim_id = item.get("claim") or each.id
+            if claim_id not in known and session.get(Claim, claim_id) is None:
+                made = datetime.fromisoformat(f"{item['business_date']}T00:00:00")
+                session.add(Claim(id=claim_id, pipeline=each.pipeline, zone=LOST, claimed_at=made, settled=True))
     session.flush()
-
-
-def _has_claim(document: Document, known: Mapping[str, Document]) -> bool:
-    return any(item.get("claim") in known for item in document["files"])
 
 
 def _batch(document: Document) -> Batch:
@@ -148,30 +148,23 @@ def _stand(session: Session, batch: Batch, entries: Entries) -> None:
     """Lets a batch go through what the journal says of it, as the ledger did."""
     own = entries.batches.get(batch.id, _none(batch.id))
     asked = entries.reopened.get(batch.id, set())
-    decided = _decisions(own)
     chosen = select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
     files = session.scalars(chosen).all()
-    for number in sorted({1, *own.attempts, *asked, *decided}):
+    for number in sorted({1, *own.attempts, *asked}):
         batch.attempt, batch.status = number, "open"
         of_attempt = own.attempts.get(number, {})
         if "outcome" in of_attempt:
             _end(batch, files, of_attempt["outcome"], of_attempt.get("scanned"))
-        for kind in decided.get(number, ()):
-            if kind in ENDED_BY:
-                batch.status = ENDED_BY[kind]
-                for item in files:
-                    item.status = ENDED_BY[kind]
-    if batch.status not in ENDED_BY.values():
+    kinds = [d["kind"] for d in own.of_kind("decision") if d["kind"] in ENDED_BY]
+    if kinds:
+        batch.status = ENDED_BY[kinds[-1]][batch.id in entries.taken_back]
+    elif batch.id in entries.taken_back:  # a replay, with the batch of its records
+        batch.status = "unpublished"
+    if batch.status in GONE:
+        for item in files:
+            item.status = "withdrawn"
+    else:
         session.add_all(Delivery(key=item.delivery_key, batch_id=batch.id) for item in files)
-
-
-def _decisions(own: BatchEntries) -> dict[int, list[str]]:
-    """The kinds of decisions by the attempt they were taken over, in the order they were made."""
-    found: dict[int, list[str]] = {}
-    for decision in sorted(own.of_kind("decision"), key=lambda d: (d["made_at"], d["decision"])):
-        opened = [n for n, e in own.attempts.items() if e.get("opened", {}).get("opened_at", "") <= decision["made_at"]]
-        found.setdefault(decision.get("attempt") or max(opened, default=1), []).append(decision["kind"])
-    return found
 
 
 def _end(batch: Batch, files: Sequence[LandedFile], outcome: Document, scanned: Document | None) -> None:
@@ -189,21 +182,36 @@ def _end(batch: Batch, files: Sequence[LandedFile], outcome: Document, scanned: 
         item.facts = facts.get(str(item.arrival), item.facts)
 
 
-def _replaced(session: Session, catalog: Catalog) -> None:
-    """A batch whose unit a newer published one replaced has no row in the target any more."""
+def _replaced(session: Session, catalog: Catalog, entries: Entries) -> None:
+    """A batch whose unit a newer one replaced has no row in the target any more; one taken back replaces nothing."""
+    once = {each.id for each in entries.batches.values() if each.ended("published")}
     for application in catalog.applications:
         for pipeline in application.pipelines:
-            chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status == "published")
+            chosen = select(Batch).where(
+                Batch.pipeline == pipeline.key, Batch.origin != "replay", Batch.status.not_in(GONE)
+            )
             newest: dict[Any, Batch] = {}
             for batch in session.scalars(chosen.order_by(Batch.arrival.desc(), Batch.id)):
                 unit = (batch.business_date, batch.sender)
                 owner = newest.get(unit)
-                if owner is not None and owner.arrival > batch.arrival:
+                if owner is not None and owner.arrival > batch.arrival and batch.status == "published":
                     batch.status = "superseded"
                     for item in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
                         item.status = "superseded"
-                elif owner is None and _replaces_units(pipeline, batch):
+                elif owner is None and batch.id in once and _replaces_units(pipeline, batch):
                     newest[unit] = batch
+
+
+def _replays(session: Session, entries: Entries) -> None:
+    """An attempt that published after a replay read its records corrected itself, and took the replay's rows out."""
+    for replay in session.scalars(select(Batch).where(Batch.origin == "replay", Batch.status == "published")):
+        done = max(ended_at(o) for o in entries.batches[replay.id].ended("published").values())
+        source_id = (replay.window or {})["source"]
+        later = [n for n, o in entries.batches[source_id].ended("published").items() if ended_at(o) > done]
+        if later:
+            source = session.get_one(Batch, source_id)
+            replay.status = "superseded"
+            replay.reason = f"attempt {later[0]} of {source.key} read its records corrected"
 
 
 def _replaces_units(pipeline: CheckedPipeline, batch: Batch) -> bool:

@@ -25,7 +25,7 @@ from publishing.journal_entries import Entries, read_journal
 from publishing.lake import Lake
 from publishing.ledger import LOCK, Attempt, Batch, Claim, LandedFile, Ledger
 from publishing.rebuild_batches import restore_batches
-from publishing.rebuild_decisions import restore_decisions, restore_quarantined
+from publishing.rebuild_decisions import restore_decisions, restore_quarantined, restore_reruns
 
 Restore = Callable[[Session, Entries], None]
 
@@ -90,6 +90,7 @@ def _fill(lake: Lake, catalog: Catalog, also: Sequence[Restore], fresh: Ledger, 
         for restore in also:
             restore(session, entries)
         restore_quarantined(lake, session)
+        restore_reruns(session, entries, catalog)
         session.flush()
         numbers = [session.scalar(select(func.count()).select_from(each)) or 0
                    for each in (Claim, LandedFile, Batch, Attempt)]  # fmt: skip
