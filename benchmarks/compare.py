@@ -8,15 +8,21 @@ import duckdb
 from deltalake import DeltaTable
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
+from processing.frame import INGEST_DATE
+
 
 def same_rows(ours: Path, theirs: Path, key: str) -> None:
-    """SystemExit that names the first column that differs. Compared are the columns both have, by key."""
+    """SystemExit that names the first column that differs. Compared are the columns both have, by key.
+
+    The platform's own are left out: a record's id and batch are of its delivery.
+    """
     # Through Arrow's own file system: deltalake's may abort the interpreter as it ends.
     tables = {
         name: DeltaTable(str(path)).to_pyarrow_dataset(filesystem=SubTreeFileSystem(str(path), LocalFileSystem()))
         for name, path in (("a", ours), ("b", theirs))
     }
-    columns = [c for c in tables["b"].schema.names if c in tables["a"].schema.names]
+    common = [c for c in tables["b"].schema.names if c in tables["a"].schema.names]
+    columns = [c for c in common if not c.startswith("_") and c != INGEST_DATE]
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
     for name, dataset in tables.items():

@@ -1,7 +1,8 @@
 """`make bench`: the product against scripts written by hand, in one run on this machine. Prints ratios; is no test.
 
-python benchmarks/run.py [--rows 5000000] [--engine sail|spark] [--only payments|registers|files]
+python -m benchmarks.run [--rows 5000000] [--engine sail|spark] [--only payments|registers|files|protocol|…]
 
+What the promises cost (benchmarks/promises.py) is measured on Sail, each against its limit.
 Time is wall time of whole processes, two runs each, the better counts; "marginal" is the larger size less the smaller,
 so that fixed costs (imports, engine start) drop out and stand apart. Outputs are compared before a time counts.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import promises
 from benchmarks.compare import same_rows
 from benchmarks.generate import payments, registers
 
@@ -38,15 +40,27 @@ class Timed:
     memory: float
 
 
+def environment() -> dict[str, str]:
+    return {**os.environ, "BENCH_MASK_KEY": KEY, "PYTHONPATH": str(PROJECT)}
+
+
+def printed(arguments: list[str]) -> list[str]:
+    """The words that a module of this folder prints at last; what else it says is shown."""
+    child = [sys.executable, "-m", *arguments]
+    said = subprocess.run(child, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
+    if said.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{said.stdout[-3000:]}")
+    return said.stdout.splitlines()[-1].split()
+
+
 def timed(arguments: list[str], runs: int = 2) -> Timed:
     """Runs a module of this folder as a process of its own; SystemExit with its output where it fails."""
     best = Timed(float("inf"), 0.0)
-    environment = {**os.environ, "BENCH_MASK_KEY": KEY, "PYTHONPATH": str(PROJECT)}
     for _ in range(runs):
         with tempfile.TemporaryFile() as output:
             began = time.monotonic()
             child = subprocess.Popen(
-                [sys.executable, "-m", *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *arguments], env=environment(), stdout=output, stderr=subprocess.STDOUT
             )
             _, status, usage = os.wait4(child.pid, 0)
             seconds = time.monotonic() - began
@@ -141,11 +155,24 @@ def bench_files(work: Path, engine: str) -> None:
     )
 
 
+def seconds(arguments: list[str], runs: int) -> float:
+    return timed(arguments, runs).seconds
+
+
+PROMISES: dict[str, Callable[[Path, int], None]] = {
+    "protocol": lambda work, rows: promises.protocol(work, rows, seconds),
+    "rejected": lambda work, rows: promises.rejected(work, rows // 5, seconds),
+    "ids": lambda work, rows: promises.ids(),
+    "page": lambda work, rows: promises.page(work, printed),
+    "replay": lambda work, rows: promises.replay(work, rows // 50, printed),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--engine", choices=("sail", "spark"), default="sail")
-    parser.add_argument("--only", choices=("payments", "registers", "files"))
+    parser.add_argument("--only", choices=("payments", "registers", "files", *PROMISES))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="datalake-bench-") as folder:
         work = Path(folder)
@@ -155,6 +182,9 @@ def main() -> None:
             bench_payments(work, given.engine, given.rows)
         if given.only in (None, "registers"):
             bench_registers(work, given.engine, given.rows)
+        for name, measure in PROMISES.items():
+            if given.only == name or (given.only is None and given.engine == "sail"):
+                measure(work, given.rows)
 
 
 if __name__ == "__main__":
