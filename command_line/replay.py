@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
-from command_line.catalog import WrongUse, load, resolve
-from command_line.token import HELP, given_token
-from pipeline_xml.checked import Catalog, CheckedPipeline
+from command_line.catalog import WrongUse
+from command_line.stewards import Desk, Json, Token, desk, write_json
+from pipeline_xml.checked import CheckedPipeline
 from resources.settings import Settings
 
 
 def replay_command(
     name: Annotated[str, typer.Argument(metavar="APP/PIPELINE")],
     batch: Annotated[str | None, typer.Option("--batch", help="Only this quarantined batch: its key or id.")] = None,
-    token: Annotated[str | None, typer.Option("--token", help=HELP)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
+    token: Token = None,
+    as_json: Json = False,
 ) -> None:
     """Replay what was approved of quarantined records, each at most once; of one batch, or of all."""
     from command_line.main import EXIT, wide_console
     from datalake_assets.execute import UnknownName, execute_replay
-    from resources.secrets import SecretResolver
-    from stewardship.actors import actor_for
-    from stewardship.refused import Refused
 
-    settings = Settings.from_environment()
-    catalog = load(settings)
-    application, wanted = resolve(catalog, name)
-    checked = catalog.pipeline(application, wanted)
-    if checked is None:
-        raise WrongUse(f"'{name}' is a job; a replay is of one pipeline")
+    with desk(token, as_json) as at:
+        checked = at.pipeline(name)
+        actor = at.actor(checked.key, "replay")
+        key = _key(at, checked, batch) if batch is not None else None
+    application = checked.pipeline.app
     try:
-        actor = actor_for(catalog, checked.key, "replay", given_token(token), SecretResolver(settings.secrets))
-        key = _key(settings, catalog, checked, batch) if batch is not None else None
-        outcome = execute_replay(settings, application, wanted, key, actor, catalog=catalog)
-    except (Refused, UnknownName) as refused:
-        raise WrongUse(str(refused)) from refused
+        outcome = execute_replay(
+            Settings.from_environment(), application, checked.pipeline.id, key, actor, catalog=at.catalog
+        )
+    except UnknownName as unknown:
+        raise WrongUse(str(unknown)) from unknown
     if as_json:
-        sys.stdout.write(json.dumps(outcome.as_dict(), indent=1) + "\n")
+        write_json(outcome.as_dict())
     else:
         from command_line.report import print_run
 
@@ -48,15 +42,13 @@ def replay_command(
     raise typer.Exit(EXIT[outcome.status])
 
 
-def _key(settings: Settings, catalog: Catalog, checked: CheckedPipeline, name: str) -> str:
+def _key(at: Desk, checked: CheckedPipeline, name: str) -> str:
     """The key of a quarantined batch by its key or id, or by the beginning of one."""
-    from publishing.lake import open_lake
     from publishing.standing import standings
     from stewardship.replay import UnknownBatch, find_batch
 
-    with open_lake(settings, catalog) as lake:
-        try:
-            found = find_batch(lake, checked.key, name)
-        except UnknownBatch as unknown:
-            raise WrongUse(f"--batch: {unknown}") from unknown
-        return next(standing.key for standing in standings(lake.ledger, checked.key) if standing.batch == found)
+    try:
+        found = find_batch(at.lake, checked.key, name)
+    except UnknownBatch as unknown:
+        raise WrongUse(f"--batch: {unknown}") from unknown
+    return next(standing.key for standing in standings(at.lake.ledger, checked.key) if standing.batch == found)

@@ -27,8 +27,7 @@ from resources.engine import Engine, open_engine
 from resources.settings import Settings
 from stewardship.actors import Actor, operating_system_user
 from stewardship.stores import Audit, Replay
-from tests.engine.test_replay import decide
-from tests.promised_feed import Feed
+from tests.steward_feed import StewardFeed
 
 LAKE = Path(sys.executable).parent / "lake"
 REPLAY = dg.AssetKey(["app", "exceptions", "feed_replay"])
@@ -44,10 +43,10 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def feed(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Feed:
+def feed(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StewardFeed:
     """Two rejected records of a published batch."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    found = Feed(tmp_path, engine)
+    found = StewardFeed(tmp_path, engine)
     found.define()
     found.land("a.csv", "id,v", "a,1", "b,x", "c,y")
     found._write("exceptions", "workflows", "back.xml", WORKFLOW)
@@ -56,7 +55,7 @@ def feed(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fee
 
 
 @pytest.fixture
-def instance(feed: Feed) -> Iterator[dg.DagsterInstance]:
+def instance(feed: StewardFeed) -> Iterator[dg.DagsterInstance]:
     with open_instance(feed.settings) as found:
         yield found
 
@@ -66,7 +65,7 @@ def lake(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run([str(LAKE), *arguments], env=env, capture_output=True, text=True, check=False)
 
 
-def key_of(feed: Feed) -> str:
+def key_of(feed: StewardFeed) -> str:
     ledger = Ledger.of(feed.settings)
     (found,) = standings(ledger, "app/feed")
     ledger.close()
@@ -89,8 +88,8 @@ def verdicts(instance: dg.DagsterInstance) -> dict[str, str]:
     return found
 
 
-def test_lake_replay_brings_back_what_was_approved_once(feed: Feed, instance: dg.DagsterInstance) -> None:
-    decide(feed, {"a.csv:2": {"v": "2"}})
+def test_lake_replay_brings_back_what_was_approved_once(feed: StewardFeed, instance: dg.DagsterInstance) -> None:
+    feed.decide({"a.csv:2": {"v": "2"}})
     key = key_of(feed)
     done = lake(feed.settings, "replay", "app/feed", "--batch", key[:14], "--json")
     assert done.returncode == 0, done.stderr
@@ -112,8 +111,8 @@ def test_lake_replay_brings_back_what_was_approved_once(feed: Feed, instance: dg
     assert feed.rows("staging.feed", "id") == ["a", "b"]
 
 
-def test_who_asked_is_kept(feed: Feed) -> None:
-    decide(feed, {"a.csv:2": {"v": "2"}})
+def test_who_asked_is_kept(feed: StewardFeed) -> None:
+    feed.decide({"a.csv:2": {"v": "2"}})
     assert lake(feed.settings, "replay", "app/feed").returncode == 0
     ledger = Ledger.of(feed.settings)
     with ledger.read() as session:
@@ -122,7 +121,7 @@ def test_who_asked_is_kept(feed: Feed) -> None:
     ledger.close()
 
 
-def test_wrong_use_is_told(feed: Feed, tmp_path: Path) -> None:
+def test_wrong_use_is_told(feed: StewardFeed, tmp_path: Path) -> None:
     none = f"no quarantined batch of app/feed is 'nowhere'; there are 1: {key_of(feed)}"
     cases = {
         ("app/fed",): "no pipeline or job 'fed' in app. Did you mean feed?; there are: feed",
@@ -136,8 +135,8 @@ def test_wrong_use_is_told(feed: Feed, tmp_path: Path) -> None:
         assert done.stdout == ""
 
 
-def test_the_button_of_the_ui_replays_a_partition(feed: Feed, instance: dg.DagsterInstance) -> None:
-    decide(feed, {"a.csv:2": {"v": "2"}, "a.csv:3": {"v": "no number"}})
+def test_the_button_of_the_ui_replays_a_partition(feed: StewardFeed, instance: dg.DagsterInstance) -> None:
+    feed.decide({"a.csv:2": {"v": "2"}, "a.csv:3": {"v": "no number"}})
     quiet_inside_dagster()
     catalog = feed.catalog()
     definitions = build(feed.settings, catalog, lake_work(feed.settings, catalog))
@@ -151,8 +150,10 @@ def test_the_button_of_the_ui_replays_a_partition(feed: Feed, instance: dg.Dagst
     assert instance.get_dynamic_partitions("app__feed__quarantine") == [key_of(feed)]
 
 
-def test_the_sensors_run_replays_and_then_there_is_nothing_to_ask(feed: Feed, instance: dg.DagsterInstance) -> None:
-    decide(feed, {"a.csv:2": {"v": "2"}})
+def test_the_sensors_run_replays_and_then_there_is_nothing_to_ask(
+    feed: StewardFeed, instance: dg.DagsterInstance
+) -> None:
+    feed.decide({"a.csv:2": {"v": "2"}})
     quiet_inside_dagster()
     catalog = feed.catalog()
     repository = build(feed.settings, catalog, lake_work(feed.settings, catalog)).get_repository_def()
@@ -168,10 +169,12 @@ def test_the_sensors_run_replays_and_then_there_is_nothing_to_ask(feed: Feed, in
     assert asked() == []
 
 
-def test_a_replay_of_everything_runs_what_reads_the_table_again(feed: Feed, instance: dg.DagsterInstance) -> None:
+def test_a_replay_of_everything_runs_what_reads_the_table_again(
+    feed: StewardFeed, instance: dg.DagsterInstance
+) -> None:
     feed.define_reader("changes")
     assert execute(feed.settings, "app", "reader").status == "published"
-    decide(feed, {"a.csv:2": {"v": "2"}})
+    feed.decide({"a.csv:2": {"v": "2"}})
     assert execute_replay(feed.settings, "app", "feed", None, Actor("ann", "steward")).status == "published"
     ledger = Ledger.of(feed.settings)
     with ledger.read() as session:
