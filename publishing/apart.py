@@ -18,7 +18,7 @@ from publishing.ledger_errors import LedgerUnavailable
 from publishing.outcome import BatchOutcome, Counts, FileOutcome
 from publishing.replay import REPLAY, run_replay
 from publishing.upstream import REWRITTEN
-from resources.engine import EngineUnavailable
+from resources.engine import EngineUnavailable, lost
 from resources.failures import is_transient, named, told
 from resources.secrets import SecretMissing
 
@@ -35,7 +35,9 @@ def run_apart(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) 
         return bring(lake, pipeline, batch, run_id)
     except _STOPPING:
         raise
-    except Exception as raised:  # noqa: BLE001 - whatever it is, the other batches are not to blame
+    except Exception as raised:  # whatever it is, the other batches are not to blame
+        if gone := lost(raised):
+            raise gone from raised
         error = named(raised)
         transient = is_transient(error)
         reason = told(error)[:500]

@@ -37,6 +37,8 @@ SPARK = "spark"
 OLDEST_JAVA = 17
 START_SECONDS = 120  # a JVM on a busy machine was seen to take 50
 STOP_SECONDS = 15
+RETRIES = 6
+RETRY_MILLISECONDS = 4000  # the longest wait between two; all of them last about 12 s
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Modules that Spark reaches into by reflection; without them a JVM of 17 or later refuses (Spark's JavaModuleOptions).
@@ -119,6 +121,7 @@ def _session(name: str, address: str, make: Connect) -> Iterator[SparkSession]:
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     try:
         session = make(address)
+        _patience(name, session)
         for key, value in session_settings(name).items():
             session.conf.set(key, value)
     except PySparkException as error:
@@ -127,6 +130,29 @@ def _session(name: str, address: str, make: Connect) -> Iterator[SparkSession]:
         yield session
     finally:
         session.stop()
+
+
+def _patience(name: str, session: SparkSession) -> None:
+    """How long a server may be silent: some seconds. pyspark's own way would ask one that is gone for ten minutes."""
+    if name != SPARK:
+        return
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES, max_backoff=RETRY_MILLISECONDS)])
+
+
+def lost(error: BaseException) -> EngineUnavailable | None:
+    """The engine that was lost behind an error; None where the engine answered."""
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, EngineUnavailable):
+            return each
+        code = getattr(each, "code", None)
+        silent = callable(code) and getattr(code(), "name", "") == "UNAVAILABLE"
+        if silent or type(each).__name__ == "RetriesExceeded" or "StatusCode.UNAVAILABLE" in str(each):
+            return EngineUnavailable("the engine stopped answering in the middle of the run; start it, then run again")
+        each = each.__cause__ or each.__context__
+    return None
 
 
 def _probe(remote: str) -> None:

@@ -65,8 +65,7 @@ class Cleaned(World):
     """
 
     def crash(self, injection: Injection, through: Callable[[Path, Injection], bool] | None = None) -> str:
-        root, kept = self._copy(self.states[injection.phase], self.root / "crash"), self.root / "kept"
-        land(root, injection.phase)
+        root, kept = self.fresh(injection.phase), self.root / f"kept-{os.getpid()}"
         if not dies(lambda: run_phase(root, injection.phase), injection):
             return "not reached"
         succeeds(lambda: clean_logs(root))
