@@ -49,7 +49,7 @@ def published_by(entries: Entries) -> dict[str, str]:
     found: dict[str, str] = {}
     obeyed: list[tuple[tuple[int, str], str, list[str]]] = []
     for each in entries.batches.values():
-        if each.batch is not None and each.batch["origin"] == "replay":
+        if each.batch is not None and each.batch["origin"] == "replay" and not _alone(entries, each.id, each.batch):
             found |= dict.fromkeys(each.batch["window"]["corrections"], each.id)
         for number, outcome in each.ended("published").items():
             ids = each.attempts[number].get("manifest", {}).get("corrections", [])
@@ -58,6 +58,12 @@ def published_by(entries: Entries) -> dict[str, str]:
         for correction in ids:
             found.setdefault(correction, batch_id)
     return found
+
+
+def _alone(entries: Entries, replay: str, document: Document) -> bool:
+    """Whether a replay was taken back without the batch of its records: then its corrections wait for another."""
+    moment = entries.taken_back.get(replay)
+    return moment is not None and moment != entries.taken_back.get(document["window"]["source"])
 
 
 def _correction(document: Document, of: BatchEntries, used: dict[str, str]) -> Correction:

@@ -196,7 +196,8 @@ def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) 
     for heir in session.scalars(select(Batch).where(Batch.id.in_(going.heirs))):
         heir.status, heir.attempt = "open", heir.attempt + 1
         asked[heir.id] = heir.attempt
-    journal_reopened(lake, pipeline.key, asked)
+    gone = {batch.id: batch.attempt for batch in (*going.batches, *going.replays)}
+    journal_reopened(lake, pipeline.key, asked, gone)
     for batch in going.batches:
         ask_downstream(session, lake.catalog, pipeline, batch.business_date, f"{batch.key} was taken back")
     for batch in going.batches if asked else ():
