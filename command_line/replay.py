@@ -44,11 +44,7 @@ def replay_command(
 
 def _key(at: Desk, checked: CheckedPipeline, name: str) -> str:
     """The key of a quarantined batch by its key or id, or by the beginning of one."""
-    from publishing.standing import standings
-    from stewardship.replay import UnknownBatch, find_batch
+    from stewardship.batches import find_batch
 
-    try:
-        found = find_batch(at.lake, checked.key, name)
-    except UnknownBatch as unknown:
-        raise WrongUse(f"--batch: {unknown}") from unknown
-    return next(standing.key for standing in standings(at.lake.ledger, checked.key) if standing.batch == found)
+    with at.lake.ledger.read() as session:
+        return find_batch(session, name, checked.key).key

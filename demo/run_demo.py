@@ -24,6 +24,7 @@ import compare
 import damage
 import own_file
 import tables
+import way_back
 from rich.console import Console
 
 from command_line.report import print_run
@@ -190,6 +191,12 @@ def registers(console: Console, root: Path, expect: Path | None) -> int:
     where_things_are(console, root, outcome)
     seconds = time.monotonic() - started
     _say(console, f"\n{seconds:.0f} s. Held files are part of the demo: the list says which and why.")
+    try:
+        same &= way_back.shown(console, root)
+    except way_back.StepFailed as failed:
+        _say(console, str(failed))
+        return DIFFERENT
+    _say(console, f"\n{time.monotonic() - started:.0f} s in all.")
     prefix = f"DATALAKE_DATA={_short(root)} .venv/bin/lake"
     following = {
         f"{prefix} run mortgage/hmda_filing": "the same input again: nothing is published twice",

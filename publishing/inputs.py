@@ -156,6 +156,5 @@ def lay_over(folder: Path, raw: Mapping[int, RawFile], changes: Any, only: bool 
 
 
 def overlay_folder(lake: Lake, batch: Batch, attempt: int) -> Path:
-    """A new folder for the overlays of one staging: private, and swept with it."""
-    (lake.settings.data / "staged").mkdir(mode=0o700, parents=True, exist_ok=True)
+    """A new folder for the overlays of one staging, swept with it."""
     return lake.staged_root(batch.pipeline, batch.id, attempt) / f"overlay-{uuid.uuid4().hex}"

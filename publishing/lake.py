@@ -61,7 +61,10 @@ class Lake:
         return self.settings.data / "raw" / pipeline
 
     def staged_root(self, pipeline: str, batch: str, attempt: int) -> Path:
-        return self.settings.data / "staged" / pipeline / batch / f"{attempt:04d}"
+        """Where an attempt stages. Records stand there in clear: the folder of all of them is this user's alone."""
+        staged = self.settings.data / "staged"
+        staged.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return staged / pipeline / batch / f"{attempt:04d}"
 
     def table(self, asset: tuple[str, str, str]) -> LakeTable:
         """A lake table by (app, layer, name): `<data>/applications/<app>/<layer>/<name>`."""

@@ -36,6 +36,7 @@ DISCARDED = "discarded"  # given up by a steward
 SUPERSEDED = "superseded"  # a newer snapshot of its unit, or a newer row of its key, is in the target
 WITHDRAWN = "withdrawn"  # its batch was un-published or withdrawn
 GIVEN_UP = "steward.discarded"  # the rule of what a steward gave up
+BATCH, ATTEMPT, CHANGED = "datalake.batch", "datalake.attempt", "datalake.changed"
 
 
 def schema() -> Any:
@@ -65,7 +66,10 @@ def commit_quarantine(
     opened_at: datetime,
     run_id: str,
 ) -> tuple[Path, int]:
-    """Commits the rejects of an attempt once; returns the table's path and the number of records."""
+    """Commits the rejects of an attempt once; returns the table's path and the number of records.
+
+    The commit names the batches whose entries changed: a table's records may have been rejected by earlier ones.
+    """
     staged = manifest.records.get(f.QUARANTINED, ())
     records = sum(item.records for item in staged)
     table = lake.quarantine(pipeline.key)
@@ -86,12 +90,23 @@ def commit_quarantine(
         adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced))] if records else []
         adds += _earlier(snapshot, replaced, manifest, adds, seen)
         failpoints.reached("quarantine.written")
-        landed = snapshot.commit(adds, replaced, {name: version}, {"datalake.batch": manifest.batch})
+        before = snapshot.dataset(replaced).to_table(columns=["batch_id"])["batch_id"].unique().to_pylist()
+        metadata = {BATCH: manifest.batch, ATTEMPT: str(manifest.attempt), CHANGED: " ".join(sorted(before))}
+        landed = snapshot.commit(adds, replaced, {name: version}, metadata)
         failpoints.reached("quarantine.committed")
         return landed
 
     until_committed(table, commit)
     return table.root, records
+
+
+def changed_batches(lake: Lake, pipeline: str, batch_id: str, attempt: int) -> list[str]:
+    """The other batches whose entries an attempt took over; none where the log of its commit is gone."""
+    table = lake.quarantine(pipeline)
+    mark = {BATCH: batch_id, ATTEMPT: str(attempt)}
+    found = table.snapshot().find_commit(mark, newest=20) if table.exists else None
+    named = str(found[1].get(CHANGED, "")).split() if found is not None else []
+    return [each for each in named if each != batch_id]
 
 
 def _read_before(lake: Lake, batch: Batch) -> bool:

@@ -183,23 +183,34 @@ def _end(batch: Batch, files: Sequence[LandedFile], outcome: Document, scanned: 
 
 
 def _replaced(session: Session, catalog: Catalog, entries: Entries) -> None:
-    """A batch whose unit a newer one replaced has no row in the target any more; one taken back replaces nothing."""
+    """A batch whose unit a newer one replaced has no row in the target any more; one taken back replaces nothing.
+
+    The batch that such a one had replaced is open again; until its attempt ends its files stay superseded.
+    """
     once = {each.id for each in entries.batches.values() if each.ended("published")}
     for application in catalog.applications:
         for pipeline in application.pipelines:
-            chosen = select(Batch).where(
-                Batch.pipeline == pipeline.key, Batch.origin != "replay", Batch.status.not_in(GONE)
-            )
+            chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin != "replay")
             newest: dict[Any, Batch] = {}
+            gone: set[Any] = set()
             for batch in session.scalars(chosen.order_by(Batch.arrival.desc(), Batch.id)):
                 unit = (batch.business_date, batch.sender)
-                owner = newest.get(unit)
-                if owner is not None and owner.arrival > batch.arrival and batch.status == "published":
-                    batch.status = "superseded"
-                    for item in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
-                        item.status = "superseded"
-                elif owner is None and batch.id in once and _replaces_units(pipeline, batch):
+                if batch.id not in once or not _replaces_units(pipeline, batch):
+                    continue
+                if batch.status in GONE:
+                    gone.add(unit)
+                elif unit not in newest:
                     newest[unit] = batch
+                    if unit in gone and batch.status == "open":
+                        _files_superseded(session, batch)
+                elif newest[unit].arrival > batch.arrival and batch.status == "published":
+                    batch.status = "superseded"
+                    _files_superseded(session, batch)
+
+
+def _files_superseded(session: Session, batch: Batch) -> None:
+    for item in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
+        item.status = "superseded"
 
 
 def _replays(session: Session, entries: Entries) -> None:

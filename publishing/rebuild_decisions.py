@@ -49,7 +49,9 @@ def published_by(entries: Entries) -> dict[str, str]:
     found: dict[str, str] = {}
     obeyed: list[tuple[tuple[int, str], str, list[str]]] = []
     for each in entries.batches.values():
-        if each.batch is not None and each.batch["origin"] == "replay" and not _alone(entries, each.id, each.batch):
+        if each.batch is not None and each.batch["origin"] == "replay":
+            if _alone(entries, each.id, each.batch):
+                continue
             found |= dict.fromkeys(each.batch["window"]["corrections"], each.id)
         for number, outcome in each.ended("published").items():
             ids = each.attempts[number].get("manifest", {}).get("corrections", [])

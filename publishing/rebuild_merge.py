@@ -101,12 +101,11 @@ def rebuild_merge(
         failpoints.reached("rebuild.committed")
         return version
 
-    root = lake.settings.data / "staged" / pipeline.key / f"rebuild-{uuid.uuid4().hex}"
+    root = lake.staged_root(pipeline.key, f"rebuild-{uuid.uuid4().hex}", 0)
     winners: Sequence[DataFile] = ()
     standing: list[Batch] = []
     try:
         if not done(table.snapshot()):
-            (lake.settings.data / "staged").mkdir(mode=0o700, parents=True, exist_ok=True)
             root.mkdir(parents=True)
             rows = [fresh] if fresh is not None else []
             gone = {*without, *(each.batch.id for each in rows)}
@@ -116,7 +115,7 @@ def rebuild_merge(
             winners = _winners(lake, target, root, rows, without)
         version = until_committed(table, commit)
     finally:
-        for folder in (root, *(lake.staged_root(pipeline.key, batch.id, 0) for batch in standing)):
+        for folder in (root.parent, *(lake.staged_root(pipeline.key, batch.id, 0) for batch in standing)):
             shutil.rmtree(folder, ignore_errors=True)
     recount(lake, pipeline, target)
     return version

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from publishing.targets import Publication
 from publishing.touched import touched_by_replay
 
 REPLAY = "replay"
+TRIAL = "trial-"  # what a computation aside stages stands in a folder of its own
 
 
 class CannotReplay(Exception):
@@ -169,14 +171,15 @@ def trial(lake: Lake, pipeline: CheckedPipeline, batch: Batch, changes: Any) -> 
     """
     files = landed(lake, batch)
     _scan_where_changed(lake, pipeline, batch, files)
-    folder = overlay_folder(lake, batch, 0)
-    given = AttemptInput(batch.id, 0, batch.business_date, aware(now()), judged=False)
+    aside = f"{TRIAL}{uuid.uuid4().hex}"
+    folder = lake.staged_root(pipeline.key, aside, 0) / "overlay"
+    given = AttemptInput(aside, 0, batch.business_date, aware(now()), judged=False)
     try:
         before = approved(lake, batch, files)
         reading = _reading(lake, pipeline, given, files, folder, stacked([*before.values(), (CORRECT, changes)]))
         manifest = stage(lake, pipeline, reading)
     finally:
-        shutil.rmtree(lake.staged_root(pipeline.key, batch.id, 0), ignore_errors=True)
+        shutil.rmtree(lake.staged_root(pipeline.key, aside, 0).parent, ignore_errors=True)
     counts = manifest.counts
     return Trial(counts.in_, counts.in_ - counts.quarantined - counts.skipped, dict(manifest.rejecting))
 

@@ -21,7 +21,7 @@ from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
-from publishing.replay import REPLAY
+from publishing.replay import REPLAY, TRIAL
 from publishing.taking_back import finish_taking_back
 from publishing.upstream import persist_table_batches
 from resources.failures import by_name
@@ -61,6 +61,7 @@ def run_pipeline(
     kind = "reprocess" if reprocess else "load"
     with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes):
         _ledger_is_whole(lake, pipeline.key)
+        finish_taking_back(lake, pipeline)  # first: what is taken back may come again in this run
         if isinstance(pipeline.driving.source, CsvSource):
             for outcome in _take_in(lake, pipeline, claim_id):
                 ended(outcome)
@@ -68,7 +69,6 @@ def run_pipeline(
             persist_table_batches(lake, pipeline, business_date)
         journal_open_batches(lake, pipeline.key)
         _sweep(lake, pipeline.key)
-        finish_taking_back(lake, pipeline)
         apply_discards(lake, pipeline.key)
         if reprocess:
             _reopen(lake, pipeline, business_date)
@@ -176,7 +176,7 @@ def _sweep(lake: Lake, pipeline: str) -> None:
     with lake.ledger.read() as session:
         open_ids = set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline, OPEN)))
     for folder in root.iterdir():
-        if folder.name not in open_ids:
+        if folder.name not in open_ids and not folder.name.startswith(TRIAL):  # that one may go on beside this run
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -66,7 +66,6 @@ class AttemptInput:
 def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifest:
     """Computes and writes everything the attempt will publish; makes no change to any table."""
     root = lake.staged_root(pipeline.key, given.batch_id, given.attempt) / uuid.uuid4().hex
-    (lake.settings.data / "staged").mkdir(mode=0o700, parents=True, exist_ok=True)  # records stand there in clear
     root.mkdir(parents=True)
     session = lake.engine.session
     checkpoints = root / "checkpoints"

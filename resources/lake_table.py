@@ -187,9 +187,12 @@ class Snapshot:
             raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
         return self.version + 1
 
-    def find_commit(self, wanted: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
-        """(version, commit info) of the newest commit whose metadata has these values; None where the log lost it."""
-        for entry in self._table.history():
+    def find_commit(self, wanted: Mapping[str, str], newest: int | None = None) -> tuple[int, dict[str, Any]] | None:
+        """(version, commit info) of the newest commit whose metadata has these values; None where the log lost it.
+
+        With `newest`, only among that many: each is a file of the log to read.
+        """
+        for entry in self._table.history(newest):
             if all(entry.get(key) == value for key, value in wanted.items()):
                 return int(entry["version"]), entry
         return None

@@ -140,7 +140,7 @@ def unpublish(
 
 
 def writer_of(catalog: Catalog, application: str, layer: str, table: str) -> tuple[CheckedPipeline, int]:
-    """The pipeline that writes a lake table, and the position of the target; without a layer where its name is enough."""
+    """The pipeline that writes a lake table, and the target's position; without a layer where its name is enough."""
     found, names = [], []
     for app in catalog.applications:
         for pipeline in app.pipelines if app.name == application else ():

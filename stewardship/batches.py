@@ -104,15 +104,25 @@ def page_size(limit: int) -> int:
     return limit
 
 
-def find_batch(session: Session, name: str) -> QuarantinedBatch:
-    """The quarantined batch of that key or id; NotFound names one that looks like it."""
+def find_batch(session: Session, name: str, pipeline: str | None = None) -> QuarantinedBatch:
+    """The quarantined batch of that key or id, or of the beginning of one that only it has; of a pipeline, or of any.
+
+    NotFound names one that looks like it.
+    """
     known = QuarantinedBatch
-    found = session.scalar(select(known).where(or_(known.key == name, known.batch_id == name)))
+    own = select(known) if pipeline is None else select(known).where(known.pipeline == pipeline)
+    found = session.scalar(own.where(or_(known.key == name, known.batch_id == name)))
     if found is not None:
         return found
+    starts = or_(known.key.startswith(name, autoescape=True), known.batch_id.startswith(name, autoescape=True))
+    begun = session.scalars(own.where(starts).order_by(known.key).limit(6)).all() if name else []
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise NotFound(f"'{name}' begins more than one quarantined batch: {', '.join(each.key for each in begun)}")
     if session.scalar(select(Batch.id).where(or_(Batch.key == name, Batch.id == name))) is not None:
-        raise NotFound(f"the batch '{name}' left nothing in quarantine")
-    newest = session.scalars(select(known.key).order_by(known.quarantined_at.desc()).limit(500)).all()
+        raise NotFound(f"the batch '{name}' left nothing in quarantine{f' of {pipeline}' if pipeline else ''}")
+    newest = session.scalars(own.with_only_columns(known.key).order_by(known.quarantined_at.desc()).limit(500)).all()
     close = nearest(name, newest)
     guess = f". Did you mean {close}?" if close else ""
     raise NotFound(f"no quarantined batch '{name}'{guess}; `lake quarantine list` names them")

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from publishing import failpoints
-from publishing.decisions import Correction, QuarantinedBatch
+from publishing.decisions import Correction
 from publishing.lake import Lake
-from publishing.ledger import Batch, now
+from publishing.ledger import Attempt, Batch, now
 from publishing.outcome import BatchOutcome, PipelineOutcome
 from publishing.replay import persist_replays
 from publishing.run import run_batches
 from stewardship import audit
 from stewardship.actors import Actor
+from stewardship.batches import find_batch
 from stewardship.stores import Replay
-
-
-class UnknownBatch(Exception):
-    """No quarantined batch has this key or id; says which there are."""
 
 
 def replay(
@@ -36,10 +33,12 @@ def replay(
 
     Also brings replays to their end that a crash left open. `nothing_to_do` where nothing is approved.
     """
-    source = find_batch(lake, pipeline.key, batch) if batch is not None else None
+    source = _named(lake, pipeline, batch) if batch is not None else None
     ids = ask(lake, pipeline, actor, source)
     wanted = {*ids, *_left_open(lake, pipeline.key, source)}
-    return run_batches(lake, pipeline, wanted, run_id=run_id, announce=announce)
+    outcome = run_batches(lake, pipeline, wanted, run_id=run_id, announce=announce)
+    _count(lake, pipeline.key)
+    return outcome
 
 
 def ask(lake: Lake, pipeline: CheckedPipeline, actor: Actor, source: str | None = None) -> list[str]:
@@ -63,22 +62,22 @@ def ask(lake: Lake, pipeline: CheckedPipeline, actor: Actor, source: str | None 
     return [publishing for publishing, _ in made]
 
 
-def find_batch(lake: Lake, pipeline: str, name: str) -> str:
-    """The id of the quarantined batch with this key or id, or the beginning of one that only it has."""
+def _named(lake: Lake, pipeline: CheckedPipeline, name: str) -> str:
     with lake.ledger.read() as session:
-        own = select(QuarantinedBatch).where(QuarantinedBatch.pipeline == pipeline)
-        exact = or_(QuarantinedBatch.key == name, QuarantinedBatch.batch_id == name)
-        key, identity = QuarantinedBatch.key, QuarantinedBatch.batch_id
-        begins = or_(key.startswith(name, autoescape=True), identity.startswith(name, autoescape=True))
-        found = session.scalars(own.where(exact)).all() or session.scalars(own.where(begins)).all()
-        if len(found) == 1:
-            return found[0].batch_id
-        number = session.scalar(select(func.count()).select_from(own.subquery())) or 0
-        some = session.scalars(own.order_by(QuarantinedBatch.quarantined_at.desc()).limit(5)).all()
-    valid = ", ".join(each.key for each in (found or some))
-    many = f"{len(found)} quarantined batches of {pipeline} begin with"
-    what = many if found else f"no quarantined batch of {pipeline} is"
-    raise UnknownBatch(f"{what} '{name}'; there are {number}: {valid or 'none'}")
+        return find_batch(session, name, pipeline.key).batch_id
+
+
+def _count(lake: Lake, pipeline: str) -> None:
+    """What became of each replay that ended, also of those that another run ended."""
+    with lake.ledger.write() as session:
+        ended = (
+            select(Replay, Attempt.outcome)
+            .join(Batch, Batch.id == Replay.batch_id)
+            .join(Attempt, (Attempt.batch_id == Batch.id) & (Attempt.number == Batch.attempt))
+            .where(Batch.pipeline == pipeline, Replay.counts.is_(None), Attempt.outcome.is_not(None))
+        )
+        for row, outcome in session.execute(ended):
+            row.counts = outcome["counts"]
 
 
 def _left_open(lake: Lake, pipeline: str, source: str | None) -> Sequence[str]:

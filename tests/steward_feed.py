@@ -83,10 +83,19 @@ class StewardFeed(Feed):
             chosen = chosen.where(Batch.origin != "replay")
             return session.scalars(chosen.order_by(Batch.created_at.desc(), Batch.id)).first() or ""
 
-    def unpublish(self, *files: str, name: str = "feed") -> list[str]:
-        keys = [self.batch_of(file, name) for file in files]
+    def published(self, begins: str, name: str = "feed") -> list[str]:
+        """Keys of the published batches of files whose names begin so."""
+        with self.open(name) as (lake, _), lake.ledger.read() as session:
+            chosen = select(Batch.key).where(Batch.pipeline == f"app/{name}", Batch.key.contains(f"_{begins}"))
+            stands = Batch.status == "published", Batch.origin == "files"
+            return list(session.scalars(chosen.where(*stands)))
+
+    def unpublish_keys(self, keys: Sequence[str], name: str = "feed") -> list[str]:
         with self.open(name) as (lake, pipeline):
             return batch_decisions.unpublish(lake, pipeline, APPROVER, keys, "wrong")
+
+    def unpublish(self, *files: str, name: str = "feed") -> list[str]:
+        return self.unpublish_keys([self.batch_of(file, name) for file in files], name)
 
     def batches(self, name: str = "feed") -> list[tuple[str, str, int]]:
         """(origin, status, attempt) of each batch, in the order they were made."""

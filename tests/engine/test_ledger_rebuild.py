@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from publishing.decisions import BatchDecision, Correction, QuarantinedBatch, TouchedRecord
+from publishing.decisions import CORRECT, DISCARD, BatchDecision, Correction, QuarantinedBatch, TouchedRecord
 from publishing.lake import open_lake
-from publishing.ledger import Attempt, Base, Batch, Claim, Delivery, LandedFile, Look
+from publishing.ledger import Attempt, Base, Batch, Claim, Delivery, LandedFile, Look, now
 from publishing.rebuild_ledger import PipelineRuns, Rebuilt, rebuild
 from publishing.verify import verify
 from resources.engine import Engine
+from stewardship import batch_decisions
+from stewardship.journaled import journal_all
 from stewardship.rebuild_stores import restore_stores
 from stewardship.stores import Approval, Assignment, Audit
 from tests.promised_feed import APPEND, DATED, MERGE, Feed
+from tests.steward_feed import APPROVER, StewardFeed
 
 # Every table; what is numbered by the database, and what says only when it was told, is no part of what is compared.
 COMPARED: tuple[tuple[type[Base], Sequence[str]], ...] = (
@@ -174,3 +177,131 @@ def test_the_ledger_made_again_is_the_ledger(
         assert verify(lake, feed.catalog()) == []
         with lake.ledger.read() as session:
             assert session.scalar(select(func.count()).select_from(Batch).where(Batch.status == "open")) == 0
+
+
+class Decided(StewardFeed):
+    """Decisions as stewards make them: with a verdict, and in the journal."""
+
+    def decide(self, wanted: Mapping[str, Mapping[str, str | None]], kind: str = CORRECT, name: str = "feed") -> str:
+        with self.open(name) as (lake, _), lake.ledger.read() as session:
+            tried = {row.record_id: row.tries for row in session.scalars(select(TouchedRecord))}
+        correction = super().decide(wanted, kind, name)
+        with self.open(name) as (lake, pipeline):
+            with lake.ledger.write() as session:
+                for row in session.scalars(select(TouchedRecord)):
+                    row.tries = tried.get(row.record_id, 0)
+                verdict = {"verdict": "approved", "actor": "bob", "role": "approver", "reason": "seen"}
+                session.add(Approval(correction_id=correction, made_at=now(), **verdict))
+            journal_all(lake, pipeline.key)
+        return correction
+
+    def assign(self, batch: str, person: str) -> None:
+        with self.open() as (lake, pipeline):
+            with lake.ledger.write() as session:
+                batch_id = session.scalars(select(Batch.id).where(Batch.key == batch)).one()
+                standing = select(Assignment).where(Assignment.ended_at.is_(None))
+                at = now()
+                for row in session.scalars(standing):
+                    row.ended_at = at
+                session.add(Assignment(batch_id=batch_id, assignee=person, actor="eve", made_at=at))
+            journal_all(lake, pipeline.key)
+
+
+def corrected(feed: Decided) -> None:
+    """Replayed, rejected again, superseded by a later attempt, given up; an assignment handed on."""
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,x", "c,x", "d,x")
+    feed.run()
+    feed.assign(feed.batch_of("a.csv"), "carl")
+    feed.assign(feed.batch_of("a.csv"), "dora")
+    feed.decide({"a.csv:2": {"v": "2"}, "a.csv:3": {"v": "still wrong"}})
+    feed.replay()
+    feed.decide({"a.csv:4": {}}, kind=DISCARD)
+    made_again(feed)
+    feed.decide({"a.csv:3": {"v": "3"}})
+    made_again(feed)
+    feed.replay()
+    made_again(feed)
+    feed.run(reprocess=True)
+    assert feed.rows("staging.feed", "id") == ["a", "b", "c"]
+
+
+def taken_back(feed: Decided) -> None:
+    """With the replay of its records; the same file again; a replay alone."""
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.replay()
+    feed.unpublish("a.csv")
+    made_again(feed)
+    feed.land("again.csv", "id,v", "a,1", "b,x")
+    feed.land("c.csv", "id,v", "c,x")
+    feed.run()
+    feed.decide({"c.csv:1": {"v": "3"}})
+    (done,) = feed.replay()
+    with feed.open() as (lake, pipeline):
+        batch_decisions.unpublish(lake, pipeline, APPROVER, [done.key], "wrong")
+    made_again(feed)
+    feed.replay()
+    assert feed.rows("staging.feed", "id") == ["a", "b", "c"]
+
+
+def units(feed: Decided) -> None:
+    """A snapshot's unit goes back to the one before; records come back by the next attempt of their snapshot."""
+    feed.define('<hive table="staging.feed" mode="overwrite"/>', pattern=f".*_{DATED}.csv", snapshot=True)
+    for name in "abc":
+        feed.land(f"{name}_20240101.csv", "id,v", f"{name},1", f"{name}2,x")
+        feed.run()
+    feed.unpublish("c_20240101.csv")
+    made_again(feed)
+    feed.run()
+    feed.decide({"b_20240101.csv:2": {"v": "2"}})
+    made_again(feed)
+    feed.replay()
+    assert feed.rows("staging.feed", "id") == ["b", "b2"]
+
+
+def held(feed: Decided) -> None:
+    """Released with a waiver; withdrawn."""
+    feed.define(APPEND, policy='<errorPolicy onRecordError="quarantine" maxErrors="1"/>')
+    for name in "ab":
+        feed.land(f"{name}.csv", "id,v", f"{name}1,1", f"{name}2,x", f"{name}3,y")
+        feed.run()
+    with feed.open() as (lake, pipeline):
+        batch_decisions.release(lake, pipeline, APPROVER, feed.batch_of("a.csv"), {"maxErrors": "known"}, "known")
+        batch_decisions.withdraw(lake, pipeline, APPROVER, feed.batch_of("b.csv"), "wrong")
+    made_again(feed)
+    feed.run()
+    assert feed.rows("staging.feed", "id") == ["a1"]
+
+
+def merged(feed: Decided) -> None:
+    """A merge target forgets a batch; what was approved of the other stays."""
+    feed.define(MERGE)
+    feed.land("a.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "7"}})
+    feed.replay()
+    feed.land("b.csv", "id,v", "a,2", "c,2")
+    feed.run()
+    feed.unpublish("b.csv")
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 7)]
+
+
+def made_again(feed: Feed) -> None:
+    """The ledger made again is the ledger, and nothing differs between it and the rest of the lake."""
+    before = ledger_rows(feed)
+    rebuilt(feed)
+    after = ledger_rows(feed)
+    assert {name: sorted(set(after[name]) ^ set(before[name])) for name in before} == {name: [] for name in before}
+    with open_lake(feed.settings, feed.catalog(), feed.engine) as lake:
+        assert verify(lake, feed.catalog()) == []
+
+
+@pytest.mark.parametrize("story", [corrected, taken_back, units, held, merged])
+def test_the_ledger_of_what_people_decided(engine: Engine, tmp_path: Path, story: Callable[[Decided], None]) -> None:
+    feed = Decided(tmp_path, engine)
+    story(feed)
+    made_again(feed)
+    assert feed.run() == []

@@ -1,4 +1,4 @@
-"""The way back: what was rejected, corrected, approved and replayed stands in the target once, or it is said why not."""
+"""The way back: what was rejected, corrected, approved and replayed stands in the target once, or says why not."""
 
 from __future__ import annotations
 
