@@ -86,7 +86,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
     out = stamp(rows, given.batch_id, given.opened_at).select(*columns, f.STATUS)
     if given.by_file:
-        out = _hidden(out, partition_by)
+        out = _hidden(out)
     _named(out, partition_by).write.partitionBy(f.STATUS, *partition_by).parquet(str(root / "records"))
     records = {
         status: staged_files(root, root / "records" / f"{f.STATUS}={status}")
@@ -146,15 +146,16 @@ def _named(rows: DataFrame, partition_by: Sequence[str]) -> DataFrame:
     return rows.withColumns(texts) if texts else rows
 
 
-def _hidden(rows: DataFrame, partition_by: Sequence[str]) -> DataFrame:
-    """Records that are not accepted, without their partition values: those would stand in paths and the journal.
+def _hidden(rows: DataFrame) -> DataFrame:
+    """Records that are not accepted, without their values: those of a partition would stand in paths and the journal.
 
     They are read again from raw. Of a record that came from a table the staged row is all there is.
     """
     from pyspark.sql import functions as F
 
     accepted = F.col(f.STATUS) == F.lit(f.ACCEPTED)
-    values = {c: F.when(accepted, F.col(c)) for c in partition_by if c not in f.IDENTITY}
+    told = (*f.IDENTITY, *f.STAMPED, f.STATUS, f.ERRORS)
+    values = {c: F.when(accepted, F.col(c)) for c in rows.columns if c not in told}
     return rows.withColumns(values) if values else rows
 
 
