@@ -17,7 +17,7 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.ops_facts import attempt_facts
 from publishing.outcome import BatchOutcome
-from publishing.quarantine import OPEN, SUPERSEDED, changed_batches
+from publishing.quarantine import OPEN, SUPERSEDED, changed_batches, read_before
 from publishing.quarantined import refresh
 from publishing.restate import restate, to_state
 from publishing.targets import replaces_unit
@@ -71,7 +71,8 @@ def end_attempt(
     rejected = outcome.quarantine is not None and outcome.quarantine.records > 0
     if rejected or batch.origin == "replay" or attempt.number > 1:
         refresh(lake, pipeline.key, source)
-    taken_over = changed_batches(lake, pipeline.key, batch.id, attempt.number) if batch.origin == "table" else []
+    again = batch.origin != "replay" and read_before(lake, batch)
+    taken_over = changed_batches(lake, pipeline.key, batch.id, attempt.number) if again else []
     for each in (*replaced, *taken_over):
         refresh(lake, pipeline.key, each)
     return outcome

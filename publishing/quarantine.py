@@ -73,7 +73,7 @@ def commit_quarantine(
     staged = manifest.records.get(f.QUARANTINED, ())
     records = sum(item.records for item in staged)
     table = lake.quarantine(pipeline.key)
-    seen = _record_ids(lake, manifest) if table.exists and _read_before(lake, batch) else None
+    seen = _record_ids(lake, manifest) if table.exists and read_before(lake, batch) else None
     if not records and not (table.exists and (manifest.attempt > 1 or seen is not None)):
         return table.root, 0
     table.open_or_create(schema(), (), f"Rejected records of {pipeline.key}")
@@ -109,7 +109,7 @@ def changed_batches(lake: Lake, pipeline: str, batch_id: str, attempt: int) -> l
     return [each for each in named if each != batch_id]
 
 
-def _read_before(lake: Lake, batch: Batch) -> bool:
+def read_before(lake: Lake, batch: Batch) -> bool:
     """Whether another batch may have rejected its records: of a lake table, or of files loaded once more."""
     if batch.origin == "table":
         return True
