@@ -142,6 +142,8 @@ def _in_a_schema(lake: Lake, catalog: Catalog, also: Sequence[Restore], url: str
         with engine.begin() as connection:
             place = str(connection.execute(text("SELECT current_schema()")).scalar())
             old = inspect(connection).has_table("alembic_version")
+            for killed in [s for s in inspect(connection).get_schema_names() if s.startswith("ledger_rebuild_")]:
+                connection.execute(text(f'DROP SCHEMA "{killed}" CASCADE'))
             connection.execute(text(f'CREATE SCHEMA "{aside}"'))
         # render_as_string keeps a password that stands in the URL; it is handed to the driver and to nobody else.
         chosen = make_url(url).update_query_dict({"options": f"-csearch_path={aside}"})
