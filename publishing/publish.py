@@ -15,7 +15,8 @@ from publishing.manifest import FileCounts, Manifest
 from publishing.merge import publish_merge, rebuild_needed
 from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
 from publishing.rebuild_merge import rebuild_cost, rebuild_for, recount
-from publishing.targets import Publication, Superseded, files_of, publish_table, target_schema
+from publishing.targets import Publication, Superseded, files_of, publish_table, rows_that, target_schema
+from resources.lake_table import DataFile
 
 DRIFT = "schema_drift"
 
@@ -66,6 +67,8 @@ def publish_targets(
         name = "/".join(target.asset)
         try:
             if isinstance(chosen, CsvTarget):
+                rows = _that_stand(lake, pipeline, position, rows, given)
+                written = sum(item.records for item in rows)
                 exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
                 folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
                 targets.append(TargetOutcome("csv", name, str(folder), None, written if exported is None else exported))
@@ -91,6 +94,18 @@ def publish_targets(
         return outcome_of(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
     counted = manifest if taken else _superseded(manifest, lost)
     return outcome_of(batch, attempt, counted, files, "published", None, tuple(targets), quarantine)
+
+
+def _that_stand(
+    lake: Lake, pipeline: CheckedPipeline, position: int, rows: Sequence[DataFile], given: Publication
+) -> Sequence[DataFile]:
+    """What an export writes: the rows as they stand in the merge target that took them, so without those that lost."""
+    dataset = pipeline.targets[position].dataset.name
+    for target in pipeline.targets[:position]:
+        if isinstance(target.target, HiveTarget) and target.target.mode == "merge" and target.dataset.name == dataset:
+            snapshot = lake.table(target.asset).snapshot()
+            return rows_that(snapshot, rows, given, lambda batch: batch == given.batch.id, keep=True)
+    return rows
 
 
 def _superseded(manifest: Manifest, lost: Mapping[int, int]) -> Manifest:

@@ -203,14 +203,22 @@ def not_standing(snapshot: Snapshot, files: Sequence[DataFile], given: Publicati
 
     An attempt that read them corrected may have brought them in since the replay was asked for.
     """
+    return rows_that(snapshot, files, given, lambda batch: batch != given.batch.id, keep=False)
+
+
+def rows_that(
+    snapshot: Snapshot, files: Sequence[DataFile], given: Publication, of: Callable[[str], bool], keep: bool
+) -> Sequence[DataFile]:
+    """The staged rows whose record stands in the table by a batch that `of` is true for (`keep`), or the others."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    staged = [(item, pq.ParquetFile(given.staged / item.path).read()) for item in files]
     found: list[DataFile] = []
-    for item, rows in staged:
-        known = standing(snapshot, rows[f.RECORD_ID].combine_chunks(), lambda batch: batch != given.batch.id)
-        rest = rows.filter(pc.invert(pc.is_in(rows[f.RECORD_ID], value_set=known))) if len(known) else rows
+    for item in files:
+        rows = pq.ParquetFile(given.staged / item.path).read()
+        ids = rows[f.RECORD_ID].combine_chunks()
+        there = pc.is_in(ids, value_set=standing(snapshot, ids, of))
+        rest = rows.filter(there if keep else pc.invert(there))
         if rest.num_rows == rows.num_rows:
             found.append(item)
         elif rest.num_rows:

@@ -332,6 +332,18 @@ def test_a_retry_publishes_nothing_that_was_staged_otherwise(
         assert feed.rows("exceptions.feed", "state") == ["open"]
 
 
+def test_an_export_beside_a_merge_target_holds_what_stands_there_and_not_what_lost(feed: Feed) -> None:
+    feed.define(f'{MERGE}<csv path="out" mode="append"/>')
+    feed.land("a.csv", "id,v", "a,1", "a,3", "b,1")
+    (done,) = feed.run()
+    assert (done.counts.in_, [t.rows_written for t in done.targets]) == (3, [2, 2])
+    feed.land("b.csv", "id,v", "a,2", "c,1")
+    feed.run()
+    parts = sorted((feed.settings.application_data / "app" / "out").glob("part-*"))
+    written = sorted(line for part in parts for line in part.read_text().splitlines()[1:])
+    assert written == ['"a",3', '"b",1', '"c",1']
+
+
 def test_what_a_killed_export_left_is_not_among_the_parts(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     from publishing import export
 
