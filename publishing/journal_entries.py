@@ -4,7 +4,8 @@
     reopened/<app>/<pipeline>/<digest>.json
     audit/<number>.json
     runs/<app>/<pipeline>/<thousands>/<number>.<what>.json    the newest of each pipeline only
-    <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, <kind>-<id>[.<what>].json
+    <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, recount-<table>-<version>.json,
+                             <kind>-<id>[.<what>].json
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ REOPENED = "reopened"
 AUDIT = "audit"
 BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS)  # folders of the journal that are no application's
 Document = dict[str, Any]
+_RECOUNT = re.compile(r"recount-(.+)-\d{20}\.json")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})\.(opened|manifest|scanned|outcome)\.json")
 
 
@@ -113,6 +115,8 @@ def read_journal(root: Path) -> Entries:
                 newest["/".join(parts[1:3])] = path  # in the order of their numbers
         elif len(parts) == 4:
             _of_batch(found, path, parts)
+    for each in found.batches.values():
+        _recounted(each)
     found.newest_runs = {pipeline: _read(path).get("started_at", "") for pipeline, path in newest.items()}
     return found
 
@@ -126,6 +130,21 @@ def ended_at(outcome: Document) -> tuple[int, str]:
 def _documents(root: Path) -> Iterator[Path]:
     """In the order of their names. Hidden ones are what a crash left of an entry that was not finished."""
     yield from (p for p in sorted(root.rglob("*.json")) if not p.name.startswith("."))
+
+
+def _recounted(batch: BatchEntries) -> None:
+    """Outcomes as they were counted anew after rebuilds of a merge target: by the newest version of each table."""
+    newest: dict[tuple[int, str], Document] = {}
+    for name, document in sorted(batch.others.items()):
+        if match := _RECOUNT.fullmatch(name):
+            newest[document["attempt"], match[1]] = document["outcome"]
+    for (attempt, table), outcome in newest.items():
+        of_attempt = batch.attempts.get(attempt, {})
+        if sum(number == attempt for number, _ in newest) > 1 and "outcome" in of_attempt:
+            now_there = {t["name"]: t for t in outcome["targets"] if t["name"].endswith(f"/{table}")}
+            before = of_attempt["outcome"]
+            outcome = {**before, "targets": [now_there.get(t["name"], t) for t in before["targets"]]}
+        of_attempt["outcome"] = outcome
 
 
 def _of_batch(found: Entries, path: Path, parts: tuple[str, ...]) -> None:

@@ -30,7 +30,7 @@ from publishing.lake import Lake
 from publishing.ledger import Batch, Delivery, LandedFile, now
 from publishing.quarantine import HELD, OPEN, REPLAYED, RESOLVED, SUPERSEDED
 from publishing.quarantined import refresh
-from publishing.rebuild_merge import rebuild_merge
+from publishing.rebuild_merge import rebuild_merge, recount
 from publishing.replay import REPLAY
 from publishing.restate import restate, to_state
 from publishing.targets import replaces_unit, rows_out, unit_name
@@ -155,6 +155,8 @@ def _leave_target(
         return snapshot.commit(kept, removed, transactions, metadata)
 
     until_committed(table, commit)
+    if target.target.mode == "merge":  # a run that was killed after its rebuild may not have come to this
+        recount(lake, pipeline, target)
 
 
 def _stand(snapshot: Snapshot, going: Going) -> bool:
