@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from sqlalchemy import select
 
 from pipeline_xml.load import load_catalog
 from processing.transformations import registry
+from publishing.decisions import BatchDecision, Correction
 from publishing.lake import open_lake
 from publishing.ledger import Attempt, Batch, Delivery, LandedFile
 from resources.settings import Settings
 from tests.faults.ops_document import ops_document
 
 CASE = Path(__file__).parent.parent / "cases" / "valid" / "loans"
-CLAIM_ID = re.compile("(?<=/)[0-9a-f]{32}(?=(\\.copied)?\\.json$)")
+# Names that are made up anew each time: only how many there are is the same.
+MADE_UP = re.compile("(?<=/)[0-9a-f]{32}(?=(\\.copied)?\\.json$)|(?<=correction-)[0-9a-f]+|(?<=decision-)[0-9a-f]+")
 MOMENTS = {"_ingested_at", "ingest_date", "quarantined_at", "run_id", "raw"}
 
 
@@ -37,6 +39,8 @@ def tell(root: Path) -> dict[str, Any]:
                 found["quarantine"][pipeline.key] = _rows(lake.quarantine(pipeline.key).snapshot().dataset())
         found["ops"] = ops_document(lake, "lender")
         with lake.ledger.read() as session:
+            decided = [*session.scalars(select(Correction.id)), *session.scalars(select(BatchDecision.id))]
+            found["ops"]["events"] = sorted(_without(decided, line) for line in found["ops"]["events"])
             landed = session.scalars(select(LandedFile).order_by(LandedFile.arrival))
             found["files"] = [(f.arrival, f.name, f.status, f.reason) for f in landed]
             batches = session.scalars(select(Batch).order_by(Batch.key))
@@ -51,10 +55,18 @@ def tell(root: Path) -> dict[str, Any]:
     found["staged"] = sorted(str(p.relative_to(root)) for p in (root / "staged").rglob("*") if p.is_file())
     # Runs are as many as there were; ops_document holds them against their rows.
     entries = [p for p in (root / "journal").rglob("*") if p.is_file() and not p.is_relative_to(root / "journal/runs")]
-    # A claim's id holds the moment it was made: only how many there are is the same each time.
-    found["journal"] = sorted(CLAIM_ID.sub("claim", str(p.relative_to(root))) for p in entries)
+    # What was killed before it had its name is no entry: the maintenance finds it.
+    entries = [p for p in entries if not p.name.startswith(".")]
+    found["journal"] = sorted(MADE_UP.sub("id", str(p.relative_to(root))) for p in entries)
     found["raw"] = sorted(str(p.relative_to(root)) for p in (root / "raw").rglob("*") if p.is_file())
     return found
+
+
+def _without(ids: Sequence[str], line: str) -> str:
+    """A line without ids that were made up when somebody decided."""
+    for each in ids:
+        line = line.replace(each, "id")
+    return line
 
 
 def _comparable(outcome: dict[str, Any]) -> dict[str, Any]:

@@ -21,21 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
-from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.load import load_catalog
 from processing.transformations import registry
 from publishing import failpoints
 from publishing.lake import Lake, open_lake
-from publishing.ledger import Batch
-from publishing.run import run_pipeline
 from resources.quarantine_key import quarantine_key
 from resources.settings import Settings
 from tests.faults.document import CASE, difference, tell
+from tests.faults.flow import load, reprocess
+from tests.faults.steward_phases import correct, give_up, replay_all, take_back
 
 LANDING = Path("landing") / "branches"
-PIPELINES = ("loans", "loan", "exposure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +43,15 @@ class Phase:
     work: Callable[[Lake], object]
 
 
-def load(lake: Lake) -> None:
-    """All pipelines run, each on what the one before it made."""
-    for name in PIPELINES:
-        run_pipeline(lake, pipeline_of(lake, name), run_id="faults load")
-
-
-def reprocess(lake: Lake) -> None:
-    """The first pipeline is reprocessed, unless a crash interrupted that: then a plain run brings it to its end."""
-    for name in PIPELINES:
-        pipeline = pipeline_of(lake, name)
-        again = name == PIPELINES[0] and not _reopened(lake, pipeline)
-        run_pipeline(lake, pipeline, run_id="faults reprocess", reprocess=again)
-
-
-def pipeline_of(lake: Lake, name: str) -> CheckedPipeline:
-    found = lake.catalog.pipeline("lender", name)
-    assert found is not None
-    return found
-
-
-def _reopened(lake: Lake, pipeline: CheckedPipeline) -> bool:
-    with lake.ledger.read() as session:
-        chosen = select(Batch.id).where(Batch.pipeline == pipeline.key, Batch.attempt > 1)
-        return session.scalars(chosen).first() is not None
-
-
 PHASES: Sequence[Phase] = (
     Phase("first", ("north_20240115.txt", "south_20240116.txt"), load),
     # An older and a newer version, and a file whose trailer lies.
     Phase("second", ("north_20240131_late.txt", "west_20240201.txt"), load),
     Phase("third", (), reprocess),
+    Phase("corrected", (), correct),
+    Phase("discarded", (), give_up),
+    Phase("replayed", (), replay_all),
+    Phase("unpublished", (), take_back),
 )
 LANDED: Mapping[str, tuple[str, ...]] = {phase.name: phase.lands for phase in PHASES}
 

@@ -28,7 +28,8 @@ from rich.table import Table
 
 from publishing import failpoints
 from tests.faults.document import CASE
-from tests.faults.harness import PHASES, PIPELINES, Injection, On, World
+from tests.faults.flow import PIPELINES
+from tests.faults.harness import PHASES, Injection, On, World
 
 AT_RANDOM = 70
 THROUGH_LAKE_RUN = 20
