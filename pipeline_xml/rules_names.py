@@ -42,6 +42,18 @@ def unique_sources(pipeline: Pipeline, report: Report) -> None:
     _twice(((s.id, s) for s in pipeline.sources), "the source", report)
 
 
+@catalog_rule("LK116")
+def names_of_replays(applications: tuple[Application, ...], report: Report) -> None:
+    """A pipeline is not called `<other>_replay`: that is the name of the asset that replays the other one's records."""
+    for application in applications:
+        known = {pipeline.id for pipeline in application.pipelines}
+        for pipeline in application.pipelines:
+            other = pipeline.id.removesuffix("_replay")
+            if other != pipeline.id and other in known:
+                message = f"'{pipeline.id}' is what the replay of pipeline '{other}' is called"
+                report(message, pipeline.place("id"), hint="choose another id")
+
+
 @catalog_rule("LK104")
 def one_writer(applications: tuple[Application, ...], report: Report) -> None:
     """A table is written by one target of one pipeline; two writers would undo each other."""
