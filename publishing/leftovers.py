@@ -156,10 +156,13 @@ def _raw(search: _Search) -> Found:
 
 
 def _staged(search: _Search) -> Found:
+    """Records in clear of batches that have ended. An empty folder is no leftover: the next run takes it away."""
     for folder in sorted((search.root / "staged").glob("*/*/*")):
         pipeline = str(folder.parent.relative_to(search.root / "staged"))
-        newest = [p for p in (folder, *folder.rglob("*")) if not search.old(p)]
-        if not newest and not search.going_on(folder.name) and search.alone(pipeline):
+        inside = list(folder.rglob("*"))
+        if not any(p.is_file() for p in inside) or not all(search.old(p) for p in (folder, *inside)):
+            continue
+        if not search.going_on(folder.name) and search.alone(pipeline):
             yield "staged", folder
 
 
