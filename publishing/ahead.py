@@ -1,17 +1,22 @@
-"""One item is made while the one before it is used: Arrow writes without the interpreter's lock."""
+"""Work done by the chunk, some chunks ahead of their use: Arrow computes and writes without the interpreter's lock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+THREADS = 2
 
-def ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """The same items; an error comes out where its item would have."""
-    over = object()
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, over)
-        while (item := coming.result()) is not over:
-            coming = pool.submit(next, items, over)
-            yield item
+
+def made_ahead(make: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
+    """`make` of each item, in order; at most THREADS + 1 of them at a time. An error comes out in its place."""
+    waiting: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

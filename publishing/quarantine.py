@@ -19,7 +19,6 @@ from pipeline_xml.checked import CheckedPipeline
 from processing import frame as f
 from processing.read import RawFile
 from publishing import failpoints
-from publishing.ahead import ahead
 from publishing.commit import committed, until_committed
 from publishing.durable import fsync
 from publishing.lake import Lake
@@ -158,7 +157,7 @@ def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
         compression={name: "none" if name == "raw" else "zstd" for name in leaves},
         use_dictionary=[name for name in leaves if name not in ("raw", "record_id", "source_record")],
     ) as writer:
-        for table in ahead(tables):
+        for table in tables:
             writer.write_table(table)
     fsync(root / path)
     return describe_parquet(root, path)

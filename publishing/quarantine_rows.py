@@ -16,6 +16,7 @@ from processing.raw_text import raw_ranges
 from processing.read import RawFile
 from processing.scan_head import cells
 from processing.scan_result import Range, Scan
+from publishing.ahead import made_ahead
 from publishing.lake import Lake
 from publishing.manifest import Manifest
 from publishing.quarantine_previews import previews, shown_columns
@@ -28,7 +29,7 @@ CHUNK = 100_000
 class Payloads:
     """The exact bytes of each record, and its cells: string arrays by column, null where a record lacks the cell."""
 
-    sealed: Sequence[bytes]
+    plain: Sequence[bytes]
     columns: Mapping[str, Any]
 
 
@@ -69,32 +70,37 @@ def rejected_rows(
     source = pipeline.driving.source
     # What came from a file is read again from raw; of a table's row the row itself is the payload.
     needed = [*f.IDENTITY, f.ERRORS] if isinstance(source, CsvSource) else None
-    for item in manifest.records[f.QUARANTINED]:
-        with pq.ParquetFile(root / item.path) as parquet:
-            for batch in parquet.iter_batches(batch_size=CHUNK, columns=needed):
-                rows = _with_partition(batch, item.partition, schema)
-                if isinstance(source, CsvSource):
-                    payloads = _of_files(pipeline, source, rows, raw)
-                else:
-                    payloads = _of_table(pipeline, rows)
-                made = {
-                    "record_id": rows[f.RECORD_ID],
-                    "source_file": rows[f.SOURCE_FILE],
-                    "source_record": rows[f.SOURCE_RECORD],
-                    "arrival": rows[f.ARRIVAL],
-                    "sender": rows[f.SENDER],
-                    "business_date": rows[f.BUSINESS_DATE],
-                    "errors": rows[f.ERRORS],
-                    "raw": pa.array(
-                        seal_all(payloads.sealed, key.value, key.id, rows[f.RECORD_ID].to_pylist()), pa.binary()
-                    ),
-                    "preview": previews(contract.primary_key, classified, payloads.columns, rows[f.ERRORS]),
-                    **{k: pa.repeat(pa.scalar(v, schema.field(k).type), batch.num_rows) for k, v in constant.items()},
-                }
-                columns = [
-                    made[x.name].cast(x.type) if x.name in made else pa.nulls(batch.num_rows, x.type) for x in schema
-                ]
-                yield pa.Table.from_arrays(columns, schema=schema)
+
+    def batches() -> Iterator[tuple[Any, Mapping[str, str | None]]]:
+        for item in manifest.records[f.QUARANTINED]:
+            with pq.ParquetFile(root / item.path) as parquet:
+                for batch in parquet.iter_batches(batch_size=CHUNK, columns=needed):
+                    yield batch, item.partition
+
+    def table(given: tuple[Any, Mapping[str, str | None]]) -> Any:
+        batch, partition = given
+        rows = _with_partition(batch, partition, schema)
+        if isinstance(source, CsvSource):
+            payloads = _of_files(pipeline, source, rows, raw)
+        else:
+            payloads = _of_table(pipeline, rows)
+        sealed = seal_all(payloads.plain, key.value, key.id, rows[f.RECORD_ID].to_pylist())
+        made = {
+            "record_id": rows[f.RECORD_ID],
+            "source_file": rows[f.SOURCE_FILE],
+            "source_record": rows[f.SOURCE_RECORD],
+            "arrival": rows[f.ARRIVAL],
+            "sender": rows[f.SENDER],
+            "business_date": rows[f.BUSINESS_DATE],
+            "errors": rows[f.ERRORS],
+            "raw": pa.array(sealed, pa.binary()),
+            "preview": previews(contract.primary_key, classified, payloads.columns, rows[f.ERRORS]),
+            **{name: pa.repeat(pa.scalar(v, schema.field(name).type), len(sealed)) for name, v in constant.items()},
+        }
+        columns = [made[x.name].cast(x.type) if x.name in made else pa.nulls(len(sealed), x.type) for x in schema]
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    yield from made_ahead(table, batches())
 
 
 def _with_partition(batch: Any, partition: Mapping[str, str | None], schema: Any) -> dict[str, Any]:

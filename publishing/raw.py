@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +43,25 @@ def copy_to_raw(source_path: Path, version: str, raw_root: Path, source: CsvSour
     scanner = Scanner(source, contract)
     size = 0
     try:
-        with source_path.open("rb") as inp, aside.open("xb") as out, working.open("xb") as text:
+        with (
+            source_path.open("rb") as inp,
+            aside.open("xb") as out,
+            working.open("xb") as text,
+            ThreadPoolExecutor(1) as writer,
+        ):
             _same(os.fstat(inp.fileno()), version)
+            writing = None
             while chunk := inp.read(CHUNK):
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(out.write, chunk)  # while it is hashed and scanned
                 digest.update(chunk)
                 decoded = scanner.feed(chunk)
-                out.write(chunk)
                 if scanner.transcodes:
                     text.write(decoded)
                 size += len(chunk)
+            if writing is not None:
+                writing.result()
             _same(os.fstat(inp.fileno()), version)
             for written in (out, text):
                 written.flush()
