@@ -10,6 +10,7 @@ from datalake_assets import names
 from datalake_assets.assets import pipeline_assets
 from datalake_assets.chains import chain_job, chain_resource
 from datalake_assets.jobs import checks_job, layer_jobs, ready_job, scheduled_elsewhere
+from datalake_assets.maintenance import leftovers_asset, leftovers_schedule
 from datalake_assets.previews import previews_accepted
 from datalake_assets.replay_specs import replays
 from datalake_assets.replays import replay_assets
@@ -45,10 +46,11 @@ def build(
             *(quarantine_spec(catalog.root, checked) for checked in pipelines),
             *_replays(catalog),
             *outside_specs(catalog),
+            leftovers_asset(settings, catalog),
         ],
         jobs=[*jobs.values(), *by_partition],
         sensors=[*_sensors(settings, catalog, jobs), *way_back_sensors(settings, catalog, jobs)],
-        schedules=list(_schedules(catalog, jobs)),
+        schedules=[*_schedules(catalog, jobs), leftovers_schedule()],
         resources={"lake": opened_for_a_run(open_work, lake_description(settings)), "chain": chain_resource()},
         executor=dg.in_process_executor,
     )

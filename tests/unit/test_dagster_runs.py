@@ -82,9 +82,11 @@ def test_jobs_are_few(instance: dg.DagsterInstance) -> None:
     repository = build(SETTINGS, small.catalog(), small.ScriptedWork().open()).get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {
         "all_asset_checks", "shop__ready", "shop__nightly", "shop__staging__year", "shop__standardization__year",
-        "shop__service__month",
+        "shop__service__month", "ops__leftovers",
     }
-    assert [s.name for s in repository.schedule_defs] == ["shop__nightly__schedule"]  # pipelines in it have none
+    assert [s.name for s in repository.schedule_defs] == [  # the pipelines of a scheduled job have none
+        "ops__leftovers__schedule", "shop__nightly__schedule",
+    ]
     assert [s.name for s in repository.sensor_defs] == ["shop__inbox__landing", "shop__remediation", "shop__rerun"]
 
 
