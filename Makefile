@@ -41,8 +41,9 @@ lint: $(STAMP) ## Check style and types (the suite does the same)
 	@$(PY) -m pytest tests/unit/test_lint.py
 
 .PHONY: faults
-faults: $(STAMP) ## Kill runs at every named place and at random, and compare with a run that nobody killed (about 8 minutes)
+faults: $(STAMP) ## Kill runs at every named place and at random, and compare with a run that nobody killed (about 10 minutes)
 	@$(PY) -m tests.faults.run
+	@FAULTS=all $(PY) -m pytest tests/faults/test_scenarios_runs.py tests/faults/test_scenarios_disk.py
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory against scripts written by hand (some minutes)
@@ -53,7 +54,7 @@ screenshots: $(STAMP) ## Take the pictures of docs/images from what make demo le
 	@DATALAKE_DATA="$${DATALAKE_DATA:-.demo}" $(PY) scripts/screenshots.py
 
 .PHONY: docs
-docs: $(STAMP) ## Generate docs/rules.md and docs/expressions.md from the code
+docs: $(STAMP) ## Generate docs/rules.md, expressions.md and reliability.md from code and tests
 	@$(PY) scripts/generate_docs.py
 
 .PHONY: lock

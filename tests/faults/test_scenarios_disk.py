@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.children import feed_at, run, start
+from tests.faults.children import feed_at, run, some, start
 from tests.promised_feed import APPEND, MERGE, NUMBER, Feed
 
 TARGETS = APPEND.replace("staging.feed", "staging.history") + MERGE + '<csv path="exports/feed" mode="append"/>'
@@ -99,7 +99,7 @@ def test_disk_full_from_each_failpoint_on(tmp_path: Path, plain: tuple[dict[str,
     """
     undisturbed, points = plain
     assert len(points) > 20
-    for point in points:
+    for point in some(points):
         root = tmp_path / point
         with small_disk(root / "data", ROOM):
             feed = feed_at(root)
@@ -138,7 +138,7 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("kilobytes", [8, 100, 180, 220, 260, 300, 340, 380, 420, 460])
+@pytest.mark.parametrize("kilobytes", [8, 180, 260, 340, 420])
 def test_disk_too_small(tmp_path: Path, undisturbed: dict[str, Any], kilobytes: int) -> None:
     """The disk has room for a part of the run only, from a few kilobytes to nearly enough
 

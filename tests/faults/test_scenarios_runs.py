@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from publishing.lake import open_lake
 from publishing.ledger import Batch
-from tests.faults.children import NO_ENGINE, Child, feed_at, run, start
+from tests.faults.children import NO_ENGINE, Child, feed_at, run, some, start
 from tests.promised_feed import APPEND, MERGE, NUMBER, Feed
 
 LIMIT = {**NUMBER, "minimum": 2}
@@ -134,7 +134,7 @@ def test_definition_changed_between_crash_and_retry(tmp_path: Path) -> None:
     feed = defined("undisturbed", 2)
     lines(feed, "a.csv", "a", "b", "c")
     points = start(feed).passed()
-    for point in points:
+    for point in some(points):
         feed = defined(point, 2)
         lines(feed, "a.csv", "a", "b", "c")
         assert start(feed, at=point).code() == -signal.SIGKILL, point
