@@ -116,6 +116,21 @@ def unseal(sealed: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
         raise SealBroken(f"record {record_id} does not open with key '{key_id}': changed, or another's") from error
 
 
+def unseal_all(sealed: Sequence[bytes], key: bytes, key_ids: Sequence[str], record_ids: Sequence[str]) -> list[bytes]:
+    """`unseal` of many, in order; some times faster than one by one."""
+    from cryptography.exceptions import InvalidTag
+
+    start = 1 + _NONCE
+    if len(set(key_ids)) == 1 and all(each[:1] == _VERSION for each in sealed):
+        decrypt, prefix = _sealer(key).decrypt, _bound(key_ids[0], "")
+        try:
+            both = zip(sealed, record_ids, strict=True)
+            return [decrypt(each[1:start], each[start:], prefix + record.encode()) for each, record in both]
+        except (InvalidTag, ValueError):
+            pass  # one by one: it says which
+    return [unseal(each, key, key_id, r) for each, key_id, r in zip(sealed, key_ids, record_ids, strict=True)]
+
+
 @lru_cache(maxsize=4)
 def _sealer(key: bytes) -> AESGCM:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -145,10 +145,15 @@ def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile
 
 
 def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:
+    path = f"part-{manifest.batch}-{manifest.attempt:04d}-{uuid.uuid4().hex}.parquet"
+    return write_entries(root, path, tables)
+
+
+def write_entries(root: Path, path: str, tables: Iterator[Any]) -> DataFile:
+    """Writes tables of the schema as one file of a quarantine table; it is on the disk when this returns."""
     import pyarrow.parquet as pq
 
-    path = f"part-{manifest.batch}-{manifest.attempt:04d}-{uuid.uuid4().hex}.parquet"
-    # Sealed bytes cannot be made smaller, and no record's id or preview is worth a dictionary.
+    # Sealed bytes cannot be made smaller, and no record's id is worth a dictionary.
     leaves = [name for name in schema().names if name != "errors"]
     leaves += [f"errors.list.element.{name}" for name in f.ERROR_FIELDS]
     with pq.ParquetWriter(

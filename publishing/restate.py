@@ -8,10 +8,9 @@ from typing import Any
 
 from publishing import failpoints
 from publishing.commit import committed, until_committed
-from publishing.durable import fsync
 from publishing.lake import Lake
-from publishing.quarantine import schema
-from resources.lake_table import DataFile, Snapshot, describe_parquet
+from publishing.quarantine import schema, write_entries
+from resources.lake_table import DataFile, Snapshot
 
 Change = Callable[[Any], Any]  # entries (an Arrow table of the quarantine schema) in, the same entries changed out
 
@@ -54,7 +53,6 @@ def _rewritten(
     """(files to add, files to remove): only those in which an entry changes."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     adds, removes = [], []
     for item in files:
@@ -65,11 +63,8 @@ def _rewritten(
         if after.equals(before):
             continue
         removes.append(item)
-        path = f"part-restated-{uuid.uuid4().hex}.parquet"
         whole = pa.concat_tables([rows.filter(pc.invert(ours)), after])
-        pq.write_table(whole, snapshot.root / path, compression="zstd")
-        fsync(snapshot.root / path)
-        adds.append(describe_parquet(snapshot.root, path))
+        adds.append(write_entries(snapshot.root, f"part-restated-{uuid.uuid4().hex}.parquet", iter([whole])))
     return adds, removes
 
 

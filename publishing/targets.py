@@ -215,14 +215,14 @@ def rows_that(
 
     found: list[DataFile] = []
     for item in files:
-        rows = pq.ParquetFile(given.staged / item.path).read()
-        ids = rows[f.RECORD_ID].combine_chunks()
+        staged = pq.ParquetFile(given.staged / item.path)
+        ids = staged.read(columns=[f.RECORD_ID])[f.RECORD_ID].combine_chunks()
         there = pc.is_in(ids, value_set=standing(snapshot, ids, of))
-        rest = rows.filter(there if keep else pc.invert(there))
-        if rest.num_rows == rows.num_rows:
+        chosen = there if keep else pc.invert(there)
+        if pc.all(chosen, min_count=0).as_py():
             found.append(item)
-        elif rest.num_rows:
-            found.append(_written_again(given.staged, item, rest, "."))
+        elif pc.any(chosen).as_py():
+            found.append(_written_again(given.staged, item, staged.read().filter(chosen), "."))
     return found
 
 

@@ -170,6 +170,8 @@ def _write_cells(
     import pyarrow.parquet as pq
 
     payloads = Payloads(lake, pipeline)
+    used = {name for e in (*bulk.sets.values(), *([bulk.where] if bulk.where else [])) for name in e.columns}
+    read = tuple(field for field in bulk.needed if {field.name, field.code_column} & used)  # as values, not as texts
     names = ["record_id", "batch_id", *(CELL + field.name for field in bulk.needed if field.name in bulk.sets)]
     kept: list[Any] = []
     ragged: set[str] = set()
@@ -181,7 +183,8 @@ def _write_cells(
             texts = [cells.rows[CELL + field.name].combine_chunks() for field in bulk.needed]
             raw = pa.RecordBatch.from_arrays(texts, names=[field.name for field in bulk.needed])
             columns: dict[str, Any] = {RAW + field.name: text for field, text in zip(bulk.needed, texts, strict=True)}
-            columns |= typed(pipeline, bulk.needed, raw)
+            if read:
+                columns |= typed(pipeline, read, raw.select([field.name for field in read]))
             columns[ROW] = pa.array(range(row, row + raw.num_rows), pa.int64())
             table = pa.table(columns)
             if writer is None:

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.contract import Field
 from pipeline_xml.model import CsvSource
-from processing.keys import unseal
+from processing.keys import unseal_all
 from processing.scan_result import Range, Scan
 from processing.shapes import shape
 from publishing.lake import Lake
@@ -74,8 +74,8 @@ class Payloads:
 
     def opened(self, entries: Any) -> list[bytes]:
         """The payload of each entry (an Arrow table of SEALED); SealBroken names a record that does not open."""
-        columns = (entries[name].to_pylist() for name in ("raw", "key_id", "record_id"))
-        return [unseal(raw, self._key.value, key_id, record) for raw, key_id, record in zip(*columns, strict=True)]
+        raw, key_ids, records = (entries[name].to_pylist() for name in ("raw", "key_id", "record_id"))
+        return unseal_all(raw, self._key.value, key_ids, records)
 
     def texts(self, entries: Any) -> list[str]:
         """The payloads as text, for a person; what the encoding cannot say is shown as a replacement sign."""

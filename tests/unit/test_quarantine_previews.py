@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processing.keys import SealBroken, seal_all, unseal
+from processing.keys import SealBroken, seal, seal_all, unseal, unseal_all
 from processing.shapes import shape, shapes
 from publishing.quarantine_previews import HIDDEN, previews
 
@@ -31,12 +31,14 @@ def test_a_shape(text: str, expected: str) -> None:
     assert shape(text) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(CELLS), st.integers(0, 3))
 def test_shapes_of_a_column(texts: list[str | None], start: int) -> None:
     column = pa.array(texts, pa.string()).slice(start)
     assert shapes(column).to_pylist() == [None if text is None else shape(text) for text in texts[start:]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS, st.one_of(st.none(), ERRORS)), min_size=1), st.integers(0, 2))
 def test_previews_of_a_chunk(records: list[tuple[Any, ...]], start: int) -> None:
     kind = pa.list_(pa.struct([("rule", pa.string()), ("column", pa.string())]))
@@ -60,6 +62,12 @@ def test_many_sealed_at_once_open_one_by_one_and_for_their_record_only() -> None
     sealed = seal_all(plains, key, "k1", ids)
     assert [unseal(s, key, "k1", i) for s, i in zip(sealed, ids, strict=True)] == plains
     assert len({s[:13] for s in sealed}) == 3  # a nonce each
+    assert unseal_all(sealed, key, ["k1"] * 3, ids) == plains
     with pytest.raises(SealBroken):
         unseal(sealed[0], key, "k1", ids[1])
+    for broken in (sealed[2][:-1] + b"x", b"\x02" + sealed[2][1:], b""):
+        with pytest.raises(SealBroken, match=ids[2]):
+            unseal_all([*sealed[:2], broken], key, ["k1"] * 3, ids)
+    assert unseal_all([sealed[0], seal(b"other", key, "k2", ids[1])], key, ["k1", "k2"], ids[:2]) == [b"a,1", b"other"]
+    assert unseal_all([], key, [], []) == []
     assert seal_all([], key, "k1", []) == []
