@@ -40,6 +40,7 @@ def wide_console() -> Console:
 
 def run() -> None:
     """The entry point: turns every known error into a message and an exit code."""
+    from publishing.ledger_errors import LedgerUnavailable
     from resources.engine import EngineUnavailable
 
     try:
@@ -50,7 +51,7 @@ def run() -> None:
     except (WrongUse, SettingsError) as error:
         err.print(str(error), markup=False, style="red")
         sys.exit(WRONG_USE)
-    except EngineUnavailable as error:
+    except (EngineUnavailable, LedgerUnavailable) as error:
         err.print(str(error), markup=False, style="red")
         sys.exit(1)
 
