@@ -26,6 +26,13 @@ def claim_entry(pipeline: str, claim_id: str) -> str:
     return f"{CLAIMS}/{pipeline}/{claim_id}.json"
 
 
+def journaled_claims(lake: Lake, pipeline: str) -> set[str]:
+    """The ids of the claims that the journal knows, copied or persisted; by the names of their entries."""
+    folder = lake.journal.root / CLAIMS / pipeline
+    found = folder.glob("[!.]*.json") if folder.is_dir() else []
+    return {path.name.partition(".")[0] for path in found}
+
+
 def journal_copies(lake: Lake, claim: Claim, looks: Sequence[tuple[Look, str]]) -> None:
     """(look, content id) of every file of a claim that is in raw; nothing where none could be read."""
     if looks:

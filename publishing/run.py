@@ -13,11 +13,12 @@ from pipeline_xml.model import CsvSource
 from publishing import failpoints
 from publishing.apart import run_apart
 from publishing.claim import Sighting, claim, look_at, look_until_settled, unsettled_claims, zone_name
+from publishing.claim_entries import journaled_claims
 from publishing.corrections import apply_discards
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch, LandedFile
+from publishing.ledger import Attempt, Batch, Claim, LandedFile
 from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
@@ -97,13 +98,18 @@ def run_batches(
 
 
 def _ledger_is_whole(lake: Lake, pipeline: str) -> None:
-    """LedgerGone where the journal has batches that the ledger lacks: their files would be taken for new ones."""
+    """LedgerGone where the journal has batches or claims that the ledger lacks: their files would be taken again."""
     root = lake.journal.root / pipeline
     journaled = {each.name for each in root.iterdir()} if root.is_dir() else set()
     with lake.ledger.read() as session:
         missing = journaled - set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline)))
     if missing:
         raise LedgerGone(f"the ledger lacks {len(missing)} batches of {pipeline} that are in the journal; {REBUILD}")
+    claims = journaled_claims(lake, pipeline)
+    with lake.ledger.read() as session:
+        missing = claims - set(session.scalars(select(Claim.id).where(Claim.pipeline == pipeline)))
+    if missing:
+        raise LedgerGone(f"the ledger lacks {len(missing)} claims of {pipeline} that are in the journal; {REBUILD}")
 
 
 def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> list[BatchOutcome]:

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from publishing.decisions import CORRECT, DISCARD, BatchDecision, Correction, QuarantinedBatch, TouchedRecord
 from publishing.lake import open_lake
 from publishing.ledger import Attempt, Base, Batch, Claim, Delivery, LandedFile, Look, now
+from publishing.ledger_errors import LedgerGone
 from publishing.rebuild_ledger import PipelineRuns, Rebuilt, rebuild
 from publishing.verify import verify
 from resources.engine import Engine
@@ -135,6 +136,24 @@ def test_a_lake_whose_journal_knew_no_claims_yet(feed: Feed) -> None:
     feed.run()
     assert feed.statuses() == ["published", "duplicate"]
     assert feed.rows("staging.feed", "id") == ["a"]
+
+
+@pytest.mark.parametrize("entry", ["*.copied.json", "*[0-9a-f].json"])
+def test_a_run_does_not_take_files_again_that_only_the_journal_knows(feed: Feed, entry: str) -> None:
+    """As a crash left it, before the ledger was lost: the claim is in the journal, and no batch of it is."""
+    feed.define()
+    feed.land("a.csv", "id,v", "a,1")
+    feed.run()
+    shutil.rmtree(feed.settings.data / "journal" / "app")
+    shutil.rmtree(feed.settings.data / "applications")
+    for path in [*feed.settings.data.glob("ledger.db*"), *(feed.settings.data / "journal" / "claims").rglob("*.json")]:
+        if path.name.startswith("ledger") or not path.match(entry):
+            path.unlink()
+    with pytest.raises(LedgerGone, match="lacks 1 claims of app/feed"):
+        feed.run()
+    assert rebuilt(feed).claims == 1
+    feed.run()
+    assert (feed.statuses(), feed.rows("staging.feed", "id")) == (["published"], ["a"])
 
 
 STEPS = st.lists(
