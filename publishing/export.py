@@ -45,7 +45,7 @@ def export_csv(
     if any(p["batch"] == given.batch.id and p["attempt"] >= given.manifest.attempt for p in parts):
         _remove_unnamed(folder, parts)
         return None
-    others = [p for p in parts if p["batch"] != given.batch.id]
+    others = [p for p in parts if p["batch"] not in (given.batch.id, *given.replays)]
     if others and chosen.mode == "ignore":
         return 0
     if others and chosen.mode == "error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
+from processing import frame as f
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
@@ -23,7 +25,9 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput
-from publishing.upstream import REWRITTEN, table_input
+from publishing.upstream import REWRITTEN, TableInput, table_input
+
+_FAULTS = re.compile(r"; (?=[a-z_]+: )")  # between two faults; a message may hold the sign as well
 
 
 def landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
@@ -64,7 +68,7 @@ def file_faults(
     for item in files:
         if item.status != "held":
             continue
-        left = [part for part in (item.reason or "broken").split("; ") if part.partition(":")[0] not in waived]
+        left = [part for part in _FAULTS.split(item.reason or "broken") if part.partition(":")[0] not in waived]
         if left:
             found[item.arrival] = "; ".join(left)
     return found
@@ -118,6 +122,9 @@ def attempt_input(
     """The records of the batch, with decisions laid over them. `number`: instead of the attempt's, for a computation
     aside."""
     raw = raw_files(lake, pipeline, files)
+    table = table_input(lake, pipeline, batch) if batch.origin == "table" else None
+    if table is not None and layers:
+        layers = _read_here(table, layers)
     given = AttemptInput(
         batch_id=batch.id,
         attempt=attempt.number if number is None else number,
@@ -125,7 +132,7 @@ def attempt_input(
         opened_at=aware(attempt.opened_at),
         raw=tuple(raw.values()),
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
-        table=table_input(lake, pipeline, batch) if batch.origin == "table" else None,
+        table=table,
         corrections=tuple(layers),
     )
     if not layers:
@@ -135,6 +142,20 @@ def attempt_input(
     if batch.origin == "table":
         return replace(given, overlay=write_table_overlay(folder, changes))
     return replace(given, raw=tuple(lay_over(folder, raw, changes).values()))
+
+
+def _read_here(table: TableInput, layers: Mapping[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
+    """The decisions all of whose records are among the rows of this batch: the others are for another one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = table.snapshot.dataset(table.files).to_batches(columns=[f.RECORD_ID])
+    ids = pa.chunked_array([batch[f.RECORD_ID] for batch in rows], pa.string()).combine_chunks()
+    return {
+        each: layer
+        for each, layer in layers.items()
+        if pc.all(pc.is_in(layer[1]["record_id"].combine_chunks(), value_set=ids), min_count=0).as_py()
+    }
 
 
 def aware(moment: datetime) -> datetime:

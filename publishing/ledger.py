@@ -132,7 +132,7 @@ class Attempt(Base):
     references: Mapped[dict[str, str]] = mapped_column("reference_hashes", JSON)
     opened_at: Mapped[datetime]
     run_id: Mapped[str] = mapped_column(String(64))
-    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 def now() -> datetime:

@@ -184,12 +184,13 @@ def _no_longer_accepted(snapshot: Snapshot, files: Sequence[DataFile], given: Pu
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    candidates = [item for item in snapshot.files() if item.may_hold(f.BATCH_ID, given.batch.id)]
+    ours = (given.batch.id, *given.replays)  # what was replayed is read by the attempt itself
+    candidates = [item for item in snapshot.files() if any(item.may_hold(f.BATCH_ID, each) for each in ours)]
     known = _staged(files, given, [f.RECORD_ID])[f.RECORD_ID].combine_chunks()
     missing = 0
     # Filtered here: a merge writes texts as views, which a filter of the reader cannot compare with a text.
     for rows in snapshot.dataset(candidates).to_batches(columns=[f.RECORD_ID, f.BATCH_ID]):
-        own = rows.filter(pc.equal(rows[f.BATCH_ID], pa.scalar(given.batch.id)))
+        own = rows.filter(pc.is_in(rows[f.BATCH_ID], value_set=pa.array(ours, pa.string())))
         missing += own.num_rows - (pc.sum(pc.is_in(own[f.RECORD_ID], value_set=known)).as_py() or 0)
     return missing
 

@@ -129,12 +129,18 @@ def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile
     known = None
     if replaced and "tries" in snapshot.schema().names:
         known = snapshot.dataset(replaced).to_table(columns=["record_id", "tries"], filter=wanted).combine_chunks()
+    given_up_before = pa.array([], pa.string())
+    if replaced:  # a discard may have been approved after the attempt was staged
+        discards = ds.field("state") == DISCARDED
+        before = snapshot.dataset(replaced).to_table(columns=["record_id"], filter=discards)
+        given_up_before = before["record_id"].combine_chunks()
     for rows in tables:
         errors = rows["errors"].combine_chunks()
         parents = pc.list_parent_indices(errors)
         given_up = parents.filter(pc.equal(errors.flatten().field("rule"), GIVEN_UP))
-        if len(given_up):
+        if len(given_up) or len(given_up_before):
             discarded = pc.is_in(pa.array(range(rows.num_rows), parents.type), value_set=given_up)
+            discarded = pc.or_(discarded, pc.is_in(rows["record_id"].combine_chunks(), value_set=given_up_before))
             at = rows.schema.get_field_index("state")
             rows = rows.set_column(at, rows.schema.field(at), pc.if_else(discarded, DISCARDED, rows["state"]))
         if known is not None and known.num_rows:

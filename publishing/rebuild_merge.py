@@ -37,6 +37,7 @@ from resources.lake_table import DataFile, Snapshot
 
 _RANK = "_rank"
 _REPLAY = "_replay"
+_TURN = "_turn"
 Stood = dict[str, dict[int, int]]  # {batch: {arrival: rows}}
 
 
@@ -180,6 +181,8 @@ def _winners(
     order = [c for c in target.order_by if c not in target.keys]
     ordering = [F.col(c).desc_nulls_last() for c in (*order, f.ARRIVAL, f.SOURCE_RECORD, f.RECORD_ID)]
     frame: Any = lake.engine.session.read.parquet(*paths)
+    if len(rows) > 1 and any(each.batch.origin == "table" for each in rows):
+        frame = _newest_reading(lake, root, frame, rows)
     replayed = _replayed(lake, root, [each.batch for each in rows], without)
     if replayed is not None:
         named = lake.engine.session.read.parquet(replayed)
@@ -192,6 +195,23 @@ def _winners(
     won = frame.join(best, [f.RECORD_ID], "left_semi").select(*target_columns(target))
     won.write.parquet(str(root / "winners"))
     return staged_files(root, root / "winners")
+
+
+def _newest_reading(lake: Lake, root: Path, frame: Any, rows: Sequence[Rows]) -> Any:
+    """One row a record: a lake table's record that several batches read stands as the newest of them read it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    ids = [each.batch.id for each in sorted(rows, key=lambda each: (each.batch.arrival, each.batch.id))]
+    path = root / "turns.parquet"
+    pq.write_table(pa.table({f.BATCH_ID: ids, _TURN: pa.array(range(len(ids)), pa.int64())}), path)
+    turns = lake.engine.session.read.parquet(str(path))
+    reading = frame.select(f.RECORD_ID, f.BATCH_ID).join(turns, [f.BATCH_ID])
+    newest = Window.partitionBy(f.RECORD_ID).orderBy(F.col(_TURN).desc())
+    kept = reading.withColumn(_RANK, F.row_number().over(newest)).where(F.col(_RANK) == 1)
+    return frame.join(kept.select(f.RECORD_ID, f.BATCH_ID), [f.RECORD_ID, f.BATCH_ID], "left_semi")
 
 
 def _replayed(lake: Lake, root: Path, batches: Sequence[Batch], without: Collection[str]) -> str | None:

@@ -24,6 +24,7 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, CsvTarget
 from publishing.attempt import held_by_file, open_attempt, staged_manifest
 from publishing.corrections import joined_ids, stacked, unplayed, write_table_overlay
+from publishing.decide import waived
 from publishing.decisions import CORRECT, Correction
 from publishing.ending import end_attempt
 from publishing.inputs import approved, aware, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
@@ -143,7 +144,9 @@ def run_replay(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str)
         staged=lake.settings.data / manifest.root,
     )
     # Limits on errors hold back files of unknown quality; here a person has looked at each record.
-    refused = unfit(lake, pipeline, given)
+    with lake.ledger.read() as session:
+        passes = waived(session, batch.id, pipeline.rule_hash)
+    refused = unfit(lake, pipeline, given, passes)
     again = QuarantineOutcome(str(lake.quarantine(pipeline.key).root), manifest.counts.quarantined)
     if refused:
         outcome = outcome_of(batch, attempt, replace(manifest, held=refused), (), "held", refused, (), again)

@@ -53,7 +53,9 @@ class Going:
     @property
     def alone(self) -> list[Batch]:
         """Replays that go while the batch of their records stays."""
-        return [batch for batch in self.batches if batch.origin == REPLAY]
+        going = {batch.id for batch in self.batches}
+        own = [batch for batch in self.batches if batch.origin == REPLAY]
+        return [batch for batch in own if (batch.window or {}).get("source") not in going]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -103,11 +105,24 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
         for batch in batches:
             if not isinstance(target.target, HiveTarget) or not replaces_unit(target, batch):
                 continue
+            if not _owns(lake, target, batch):
+                continue
             heir = _heir(session, batch, ids)
             units.setdefault(position, {})[unit_name(target, batch)] = heir.arrival if heir is not None else 0
             if heir is not None:
                 heirs[heir.id] = None
     return Going(batches, replays, list(session.scalars(deliveries)), units, list(heirs))
+
+
+def _owns(lake: Lake, target: CheckedTarget, batch: Batch) -> bool:
+    """Whether the unit is the batch's now: one that never published, or was replaced since, gives nothing back."""
+    table = lake.table(target.asset)
+    if not table.exists:
+        return False
+    snapshot = table.snapshot()
+    published = snapshot.transaction(f"b:{batch.id}") == 2 * batch.attempt - 1
+    gone = snapshot.transaction(f"b:{batch.id}") == 2 * batch.attempt  # taken back here before a crash
+    return gone or (published and snapshot.transaction(unit_name(target, batch)) == batch.arrival)
 
 
 def _heir(session: Session, batch: Batch, going: Sequence[str]) -> Batch | None:
@@ -184,6 +199,8 @@ def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) 
     ids = [batch.id for batch in going.batches]
     for batch in session.scalars(select(Batch).where(Batch.id.in_(going.ids))):
         batch.status = "unpublished" if batch.origin == REPLAY or batch.status == UNPUBLISHING else "withdrawn"
+        if batch.origin == REPLAY:
+            batch.reason = None
     for replay in going.alone:
         own = list(session.scalars(select(Correction).where(Correction.replay_id == replay.id)))
         waiting = TouchedRecord.correction_id.in_([correction.id for correction in own])

@@ -10,9 +10,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
+from publishing.corrections import load_changes
 from publishing.decisions import APPROVED, DISCARD, PROPOSED, REJECTED, Correction, TouchedRecord
 from publishing.lake import Lake
 from publishing.ledger import now
+from publishing.quarantine import HELD, OPEN
 from stewardship import audit
 from stewardship.actors import Actor, reason_of, require
 from stewardship.batches import find_batch
@@ -56,6 +58,8 @@ def decide(
                 f"{actor.name} made {', '.join(row.id for row in own[:5])}: another person must {action} "
                 f"{'it' if len(own) == 1 else 'them'}"
             )
+        for row in chosen if ACTIONS[action] == APPROVED else ():
+            _still_waiting(lake, row)
         for row in chosen:
             _decide(session, lake, actor, action, reason, row)
         verdicts = [Verdict(row.id, row.batch_id, row.kind, ACTIONS[action], row.records) for row in chosen]
@@ -87,6 +91,28 @@ def _chosen(session: Session, pipeline: str, ids: Sequence[str], batch: str | No
     if not chosen:
         raise NotFound(f"nothing is proposed for {where}")
     return chosen
+
+
+def _still_waiting(lake: Lake, row: Correction) -> None:
+    """Refused where a record was accepted, or taken over by another batch, since the correction was proposed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    records = load_changes(lake, row)["record_id"].combine_chunks()
+    table = lake.quarantine(row.pipeline)
+    waiting = pa.array([], pa.string())
+    if table.exists:
+        snapshot = table.snapshot()
+        files = [item for item in snapshot.files() if item.may_hold("batch_id", row.batch_id)]
+        entries = snapshot.dataset(files).to_table(columns=["record_id", "batch_id", "state"])
+        here = pc.and_(pc.equal(entries["batch_id"], row.batch_id), pc.is_in(entries["state"], pa.array([OPEN, HELD])))
+        waiting = entries.filter(here)["record_id"].combine_chunks()
+    gone = len(records) - (pc.sum(pc.is_in(records, value_set=waiting)).as_py() or 0)
+    if gone:
+        raise Refused(
+            f"correction {row.id}: {gone} of its {len(records)} records are not open in their batch any more: an "
+            f"attempt accepted them or another batch read them since; reject it, and correct anew what is still open"
+        )
 
 
 def _decide(session: Session, lake: Lake, actor: Actor, action: str, reason: str, row: Correction) -> None:

@@ -244,8 +244,9 @@ def _taken_back(
     reason: str,
     decided: Callable[[Session], list[BatchDecision]],
 ) -> list[str]:
-    keys = _decided(lake, pipeline.key, actor, action, reason, decided)
     with lake.alone(pipeline.key):
+        finish_taking_back(lake, pipeline)  # what a crash left of an earlier decision comes first
+        keys = _decided(lake, pipeline.key, actor, action, reason, decided)
         finish_taking_back(lake, pipeline)
     return keys
 

@@ -79,14 +79,16 @@ class StewardFeed(Feed):
         """The key of the newest batch that a file began."""
         with self.open(name) as (lake, _), lake.ledger.read() as session:
             stem = file.rpartition(".")[0]
-            chosen = select(Batch.key).where(Batch.pipeline == f"app/{name}", Batch.key.contains(f"_{stem}_"))
+            named = Batch.key.contains(f"_{stem}_", autoescape=True)
+            chosen = select(Batch.key).where(Batch.pipeline == f"app/{name}", named)
             chosen = chosen.where(Batch.origin != "replay")
             return session.scalars(chosen.order_by(Batch.created_at.desc(), Batch.id)).first() or ""
 
     def published(self, begins: str, name: str = "feed") -> list[str]:
         """Keys of the published batches of files whose names begin so."""
         with self.open(name) as (lake, _), lake.ledger.read() as session:
-            chosen = select(Batch.key).where(Batch.pipeline == f"app/{name}", Batch.key.contains(f"_{begins}"))
+            named = Batch.key.contains(f"_{begins}", autoescape=True)
+            chosen = select(Batch.key).where(Batch.pipeline == f"app/{name}", named)
             stands = Batch.status == "published", Batch.origin == "files"
             return list(session.scalars(chosen.where(*stands)))
 

@@ -147,3 +147,30 @@ def test_a_trial_tells_what_would_pass_and_changes_nothing(feed: StewardFeed) ->
     assert (told.records, told.would_pass, told.rules) == (2, 1, {"contract.id.required": 1})
     assert feed.entries() == found
     assert feed.rows("staging.feed", "id") == ["a"]
+
+
+def test_a_correction_waits_for_the_batch_of_its_records(feed: StewardFeed) -> None:
+    """A later batch of the same table reads other rows: it must not use the correction up."""
+    feed.define(APPEND, v={"type": "number"})
+    feed.define_reader("changes", steps='<filter source="t" condition="v &gt; 1"/>')
+    feed.land("a.csv", "id,v", "a,0.5", "b,2.5")
+    feed.run()
+    feed.run("reader")
+    feed.decide({"a.csv:1": {"v": "7.5"}}, name="reader")
+    feed.land("b.csv", "id,v", "c,3")
+    feed.run()
+    feed.run("reader")
+    (done,) = feed.replay("reader")
+    assert done.counts.accepted == 1
+    assert feed.rows("standardization.copy", "id") == ["a", "b", "c"]
+
+
+def test_a_part_of_an_export_goes_out_with_the_replay_that_an_attempt_took_over(feed: StewardFeed) -> None:
+    feed.define(f'{APPEND}<csv path="out" mode="append"/>')
+    feed.land("a.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.replay()
+    feed.run(reprocess=True)
+    parts = sorted((feed.settings.application_data / "app" / "out").glob("part-*"))
+    assert sorted(line for part in parts for line in part.read_text().splitlines()[1:]) == ['"a",1', '"b",2']

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from publishing import failpoints
 from publishing.decisions import Rerun
+from publishing.ledger import Batch
 from resources.engine import Engine
 from stewardship import batch_decisions
 from stewardship.refused import Refused
@@ -187,3 +189,82 @@ def test_a_reader_is_asked_to_run_again(feed: StewardFeed) -> None:
         assert [r.pipeline for r in session.scalars(select(Rerun))] == ["app/reader"]
     feed.run("reader")
     assert feed.rows("standardization.copy", "id") == []
+
+
+def test_withdrawing_a_held_snapshot_leaves_the_owner_of_its_unit_alone(feed: StewardFeed) -> None:
+    policy = '<errorPolicy onRecordError="quarantine" maxErrors="1"/>'
+    target = '<hive table="staging.feed" mode="overwrite"/>'
+    feed.define(target, pattern=f".*_{DATED}.csv", snapshot=True, policy=policy)
+    for name in ("aaa", "bbb"):
+        feed.land(f"{name}_20240101.csv", "id,v", f"{name},1", "x,x")
+        feed.run()
+    feed.land("ccc_20240101.csv", "id,v", "ccc,1", "x,x", "y,y")
+    (held,) = feed.run()
+    with feed.open() as (lake, pipeline):
+        batch_decisions.withdraw(lake, pipeline, APPROVER, held.key, "sent by mistake")
+    feed.run()
+    assert feed.rows("staging.feed", "id") == ["bbb"]
+
+
+def test_a_second_decision_brings_the_one_before_it_to_its_end(
+    feed: StewardFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.define(APPEND)
+    for name in ("aaa", "bbb", "ccc"):
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+        feed.run()
+
+    class Crash(BaseException):
+        pass
+
+    def dies(name: str) -> None:
+        if name == "takeback.target":
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "reached", dies)
+        with pytest.raises(Crash):
+            feed.unpublish("aaa.csv")
+    feed.unpublish("bbb.csv")
+    assert feed.rows("staging.feed", "id") == ["ccc"]
+    assert sorted(status for _, status, _ in feed.batches()) == ["published", "unpublished", "unpublished"]
+
+
+def test_a_reprocess_that_rejects_a_replayed_record_is_held_over_a_merge_target(feed: StewardFeed) -> None:
+    feed.define(ORDERED, **INTEGERS)
+    feed.land("f1.csv", "id,v,at", "a,1,1", "b,x,1")
+    feed.run()
+    feed.decide({"f1.csv:2": {"v": "7"}})
+    feed.replay()
+    feed.define(ORDERED, v={"type": "integer", "maximum": 5}, at={"type": "integer"})
+    (held,) = feed.run(reprocess=True)
+    assert held.status == "held"
+    assert str(held.reason).startswith("rebuild_needed: 1 records")
+
+
+def test_a_file_with_a_column_too_much_is_released(feed: StewardFeed) -> None:
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v,zz", "a,1,q")
+    (held,) = feed.run()
+    with feed.open() as (lake, pipeline):
+        waived = {"header_unknown_columns": "known"}
+        batch_decisions.release(lake, pipeline, APPROVER, held.key, waived, "known")
+    (done,) = feed.run()
+    assert done.status == "published"
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1)]
+
+
+def test_a_rebuild_holds_a_record_that_several_batches_read_once(feed: StewardFeed) -> None:
+    feed.define(APPEND)
+    target = '<hive table="standardization.copy" mode="merge" keys="id" orderBy="v"/>'
+    feed.define_reader("partition", targets=target)
+    for name, lines in (("aaa", ["a,1", "b,2"]), ("bbb", ["c,3"]), ("ccc", ["d,3"])):
+        feed.land(f"{name}.csv", "id,v", *lines)
+        feed.run()
+        feed.run("reader")
+    with feed.open("reader") as (lake, pipeline), lake.ledger.read() as session:
+        tables = select(Batch.key).where(Batch.origin == "table")
+        newest = session.scalars(tables.order_by(Batch.arrival.desc())).first()
+    with feed.open("reader") as (lake, pipeline):
+        batch_decisions.unpublish(lake, pipeline, APPROVER, [str(newest)], "wrong")
+    assert feed.rows("standardization.copy", "id") == ["a", "b", "c"]
