@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, CsvTarget
-from publishing.attempt import held_by_file, open_attempt, staged_manifest
+from publishing.attempt import held_by_file, open_attempt, run_attempt, staged_manifest
 from publishing.corrections import joined_ids, stacked, unplayed, write_table_overlay
 from publishing.decide import waived
 from publishing.decisions import CORRECT, Correction
@@ -125,7 +125,12 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 def run_replay(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
-    """Brings a replay batch to its end; errors propagate and leave it open for a retry."""
+    """Brings a replay batch to its end; errors propagate and leave it open for a retry.
+
+    Where a target became whole by nature since it was asked for, the batch of its records gets an attempt instead.
+    """
+    if replays_by_attempt(pipeline):
+        return run_attempt(lake, pipeline, _hand_over(lake, pipeline, batch), run_id)
     begun = time.monotonic()
     attempt = open_attempt(lake, pipeline, batch, run_id)
     source, files = _source(lake, pipeline, batch)
@@ -165,6 +170,19 @@ def run_replay(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str)
     ended = end_attempt(lake, pipeline, batch, (), attempt, outcome, touched_by_replay(manifest, fate))
     shutil.rmtree(lake.staged_root(pipeline.key, batch.id, attempt.number), ignore_errors=True)
     return ended
+
+
+def _hand_over(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> Batch:
+    """Ends a replay that was not published, binds its corrections to the batch of its records, and reopens that."""
+    with lake.ledger.write() as session:
+        stored = session.get_one(Batch, batch.id)
+        source = session.get_one(Batch, (batch.window or {})["source"])
+        for correction in session.scalars(select(Correction).where(Correction.replay_id == batch.id)):
+            correction.replay_id = source.id
+        stored.status, stored.reason = "superseded", "the pipeline replays by the next attempt of the batch now"
+        source.status, source.attempt = "open", source.attempt + 1
+        journal_reopened(lake, pipeline.key, {source.id: source.attempt})
+    return source
 
 
 def trial(lake: Lake, pipeline: CheckedPipeline, batch: Batch, changes: Any) -> Trial:

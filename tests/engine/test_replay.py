@@ -174,3 +174,18 @@ def test_a_part_of_an_export_goes_out_with_the_replay_that_an_attempt_took_over(
     feed.run(reprocess=True)
     parts = sorted((feed.settings.application_data / "app" / "out").glob("part-*"))
     assert sorted(line for part in parts for line in part.read_text().splitlines()[1:]) == ['"a",1', '"b",2']
+
+
+def test_a_replay_whose_target_became_whole_is_an_attempt_of_the_unit(feed: StewardFeed) -> None:
+    pattern = f".*_{DATED}.csv"
+    feed.define(APPEND, pattern=pattern, snapshot=True)
+    feed.land("aaa_20240101.csv", "id,v", "a,1", "b,x", "c,1")
+    feed.run()
+    feed.decide({"aaa_20240101.csv:2": {"v": "2"}})
+    with feed.open() as (lake, pipeline), lake.ledger.write() as session:
+        assert len(persist_replays(lake, session, pipeline)) == 1
+    feed.define('<hive table="staging.feed" mode="overwrite"/>', pattern=pattern, snapshot=True)
+    (done,) = feed.run()
+    assert (done.origin, done.attempt, done.counts.accepted) == ("files", 2, 3)
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2), ("c", 1)]
+    assert feed.run() == []
