@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.corrections import save_changes
-from publishing.decisions import CORRECT, DISCARD, PROPOSED, Correction
+from publishing.decisions import CORRECT, DISCARD, PROPOSED, Correction, TouchedRecord
 from publishing.lake import Lake
 from publishing.ledger import Batch, now
 from stewardship import audit, bulk
@@ -110,8 +110,11 @@ def correct_values(
     entries, others = named_records(at, list(named.values))
     with lake.ledger.read() as session:
         waiting = undecided(session, pipeline.key)
+        batches = entries["batch_id"].unique().to_pylist()
+        touched = select(TouchedRecord.record_id).where(TouchedRecord.batch_id.in_(batches))
+        corrected = set(session.scalars(touched.where(TouchedRecord.pipeline == pipeline.key)))
     problems += [*others, *(not_free(record, waiting[record]) for record in named.values if record in waiting)]
-    changes, wrong = changes_of(pipeline, named.values, Payloads(lake, pipeline).cells(entries))
+    changes, wrong = changes_of(pipeline, named.values, Payloads(lake, pipeline).cells(entries), corrected)
     if problems or wrong:
         raise Unfit([*problems, *wrong])
     left_out = {"unchanged": entries.num_rows - changes.num_rows}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,13 @@ def known_columns(pipeline: CheckedPipeline, columns: Iterable[str]) -> list[Pro
     return problems
 
 
-def changes_of(pipeline: CheckedPipeline, values: Values, cells: Cells) -> tuple[Any, list[Problem]]:
+def changes_of(
+    pipeline: CheckedPipeline, values: Values, cells: Cells, corrected: Collection[str] = ()
+) -> tuple[Any, list[Problem]]:
     """(changes, problems): an Arrow table of `record_id`, `batch_id` and set, new and was of each column.
 
-    A record all of whose cells stay as they are is left out.
+    A record all of whose cells stay as they are is left out. Of records that were `corrected` before, what is named is
+    set also where it is as the file had it: the earlier correction would stay over it.
     """
     import numpy as np
     import pyarrow as pa
@@ -110,7 +113,7 @@ def changes_of(pipeline: CheckedPipeline, values: Values, cells: Cells) -> tuple
         if len(set(values[record]) & {field.name for field in fields(pipeline)}) < len(fields(pipeline))
     ]
     columns: dict[str, Any] = {"record_id": cells.rows["record_id"], "batch_id": cells.rows["batch_id"]}
-    whole = np.array([record in cells.ragged for record in records], bool)
+    whole = np.array([record in cells.ragged or record in corrected for record in records], bool)
     for field in chosen:
         named = np.array([field.name in values[record] for record in records], bool)
         texts = nulled(pa.array([values[record].get(field.name) for record in records], pa.string()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from stewardship.exchange import export, import_file
 from stewardship.new_values import Named, read_values
 from stewardship.quarantine import reveal_batch, reveal_record, show_batch, show_record
 from stewardship.refused import NotAllowed, NotFound, Refused, Unfit
+from stewardship.replay import replay
 from stewardship.selection import Scope
 from tests.promised_feed import Feed
 
@@ -432,3 +434,16 @@ def test_what_a_crash_left_out_of_the_journal_is_written_by_the_next(desk: Desk)
         assert (folder / name).read_text() == text
     view = show_record(desk.lake, desk.catalog, desk.key, desk.ids["b"])
     assert [(a.assignee, a.ended_at is None) for a in view.assignments] == [("dora", False), ("emil", True)]
+
+
+def test_a_second_correction_can_go_back_to_what_the_file_had(desk: Desk) -> None:
+    """The first one stays laid over the record: what the second names is set, though the raw cell is the same."""
+    desk.values({"-": {"amount": "99"}})
+    desk.decide("approve")
+    (again,) = replay(desk.lake, desk.pipeline, ANA, run_id="one").batches
+    assert again.counts.quarantined == 1
+    desk.values({"-": {"id": "f", "amount": "6.00"}})
+    desk.decide("approve")
+    (done,) = replay(desk.lake, desk.pipeline, ANA, run_id="two").batches
+    assert done.counts.accepted == 1
+    assert ("f", Decimal("6.00")) in desk.feed.rows("staging.feed", "id", "amount")
