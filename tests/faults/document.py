@@ -57,6 +57,8 @@ def tell(root: Path) -> dict[str, Any]:
     entries = [p for p in (root / "journal").rglob("*") if p.is_file() and not p.is_relative_to(root / "journal/runs")]
     # What was killed before it had its name is no entry: the maintenance finds it.
     entries = [p for p in entries if not p.name.startswith(".")]
+    # Nor is a sealed set whose correction was never made: `lake ledger sweep` removes it.
+    entries = [p for p in entries if p.suffix != ".sealed" or p.with_suffix(".json").exists()]
     found["journal"] = sorted(MADE_UP.sub("id", str(p.relative_to(root))) for p in entries)
     found["raw"] = sorted(str(p.relative_to(root)) for p in (root / "raw").rglob("*") if p.is_file())
     return found
