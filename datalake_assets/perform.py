@@ -14,9 +14,12 @@ from datalake_assets.check_specs import evaluation, verdicts
 from datalake_assets.events import evaluations, materializations, quarantined, reasons
 from datalake_assets.work import Work
 from pipeline_xml.checked import CheckedPipeline
+from publishing.ledger_errors import LedgerGone
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
+from resources.failures import NotWritable
 from resources.secrets import SecretMissing
 
+PERMANENT = (SecretMissing, LedgerGone, NotWritable)  # somebody has to do something first
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -76,8 +79,8 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
             claim=request.claim_for(checked),
             announce=announce,
         )
-    except SecretMissing as missing:
-        raise dg.Failure(f"{checked.key}: {missing}", allow_retries=False) from missing
+    except PERMANENT as error:
+        raise dg.Failure(f"{checked.key}: {error}", allow_retries=False) from error
     finally:
         yield from _said(context, checked, batches)
     end(context, checked, outcome)

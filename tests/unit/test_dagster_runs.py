@@ -13,7 +13,9 @@ from datalake_assets import names
 from datalake_assets.build import build
 from datalake_assets.previews import quiet_inside_dagster
 from pipeline_xml.checked import Catalog, CheckedPipeline
+from publishing.ledger_errors import LedgerGone, LedgerLocked
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts
+from resources.failures import DiskFull, NotWritable
 from resources.secrets import SecretMissing
 from resources.settings import Settings
 from tests import small_catalog as small
@@ -262,6 +264,18 @@ def test_a_missing_secret_is_told_and_never_tried_again(instance: dg.DagsterInst
     (failure,) = [event.step_failure_data.user_failure_data for event in result.get_step_failure_events()]
     assert failure is not None
     assert failure.description == "shop/orders: secret 'KEY' is missing; looked at the environment variable KEY"
+
+
+@pytest.mark.parametrize(("error", "tries"), [(LedgerGone, 1), (NotWritable, 1), (LedgerLocked, 3), (DiskFull, 3)])
+def test_only_what_may_pass_is_tried_again(
+    instance: dg.DagsterInstance, error: type[Exception], tries: int
+) -> None:
+    def broken(checked: CheckedPipeline) -> list[BatchOutcome]:
+        raise error("what to do stands here")
+
+    work = small.ScriptedWork({"orders": broken})
+    assert not run(work, instance, "shop__nightly", chained("retry", max_retries=2)).success
+    assert work.ran.count("orders") == tries
 
 
 def test_retry_also_tries_again_after_an_error_nobody_foresaw(instance: dg.DagsterInstance) -> None:
