@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -257,10 +257,14 @@ def batch_key(day: date, first: str, members: int, batch_id: str) -> str:
     return f"{day.isoformat()}_{stem}{more}_{batch_id[:4]}"
 
 
-def journal_open_batches(lake: Lake, pipeline: str) -> None:
-    """Writes the membership of every open batch to the journal; what stands there already stays."""
+def journal_open_batches(lake: Lake, pipeline: str, only: Collection[str] | None = None) -> None:
+    """Writes the membership of every open batch, or of some, to the journal; what stands there already stays.
+
+    The caller holds `lake.alone`, or names batches of his own: one that is being persisted is journaled by its claim.
+    """
     with lake.ledger.read() as session:
-        for batch in session.scalars(select(Batch).where(Batch.pipeline == pipeline, Batch.status == "open")):
+        chosen = select(Batch).where(Batch.pipeline == pipeline, Batch.status == "open")
+        for batch in session.scalars(chosen if only is None else chosen.where(Batch.id.in_(only))):
             files = session.scalars(
                 select(LandedFile).where(LandedFile.batch_id == batch.id).order_by(LandedFile.arrival)
             )

@@ -9,6 +9,8 @@ from sqlalchemy import select
 from pipeline_xml.checked import CheckedPipeline
 from publishing import failpoints
 from publishing.decisions import Correction
+from publishing.intake import journal_open_batches
+from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, now
 from publishing.outcome import BatchOutcome, PipelineOutcome
@@ -57,8 +59,11 @@ def ask(lake: Lake, pipeline: CheckedPipeline, actor: Actor, source: str | None 
                 )
             )
             audit.append(session, lake, actor, "replay", origin, {"pipeline": pipeline.key, "batch": publishing})
+        again = [session.get_one(Batch, publishing) for publishing, origin in made if publishing == origin]
+        journal_reopened(lake, pipeline.key, {batch.id: batch.attempt for batch in again})
     failpoints.reached("replay.persisted")
     audit.journal_entries(lake)
+    journal_open_batches(lake, pipeline.key, [publishing for publishing, _ in made])
     return [publishing for publishing, _ in made]
 
 
