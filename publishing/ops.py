@@ -15,6 +15,7 @@ from typing import Any
 from pipeline_xml.checked import CheckedPipeline
 from publishing import failpoints
 from publishing.commit import until_committed
+from publishing.decisions_journal import journal_decisions
 from publishing.journal import attempt_entry
 from publishing.lake import Lake, RunNumber
 from publishing.ops_events import attempt_events, decision_events
@@ -107,6 +108,7 @@ def _end(
 def write_down(lake: Lake, pipeline: str) -> None:
     """Brings both tables up to the newest run of the pipeline that is over, and to every decision. Idempotent."""
     app = pipeline.partition("/")[0]
+    journal_decisions(lake, pipeline)
     with lake.alone(f"{app}/.ops"):
         newest = newest_run(lake.journal, pipeline)
         runs, events = _opened(lake, app, PIPELINE_RUNS), _opened(lake, app, QUARANTINE_EVENTS)

@@ -15,7 +15,7 @@ from publishing.decisions import BatchDecision, Correction
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch
-from publishing.quarantine import HELD, OPEN
+from publishing.quarantine import DISCARDED, GIVEN_UP, HELD, OPEN
 
 _PROPOSED = {"correct": "correction_proposed", "discard": "discard_proposed"}
 _DECIDED = {"release": "released", "withdraw": "withdrawn", "unpublish": "unpublished"}
@@ -49,7 +49,8 @@ def attempt_events(pipeline: str, outcome: Mapping[str, Any], before: Mapping[st
         event = "rejected_again" if replay else "quarantined"
         status = HELD if outcome["status"] == "held" and not replay else OPEN
         for rule, records in sorted(ops["rules"].items()):
-            tell(event, records, status, rule, counts["quarantined"])
+            given_up = rule == GIVEN_UP
+            tell(event, records, DISCARDED if given_up else status, rule, counts["quarantined"])
     if replay and outcome["status"] == "published":
         for event, term in (("replayed", "accepted"), ("superseded", "superseded")):
             if counts[term]:

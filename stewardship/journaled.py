@@ -9,6 +9,7 @@ from sqlalchemy import select
 from publishing.decisions_journal import journal_decisions
 from publishing.lake import Lake
 from publishing.ledger import Batch
+from publishing.ops import write_down
 from stewardship import audit
 from stewardship.stores import Assignment
 
@@ -35,6 +36,8 @@ def journal_all(lake: Lake, pipeline: str | None = None) -> None:
                 },
             )
     audit.journal_entries(lake)
+    if pipeline is not None:
+        write_down(lake, pipeline)  # also as events of the operations table
 
 
 def _digest(row: Assignment) -> str:

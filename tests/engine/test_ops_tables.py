@@ -29,6 +29,7 @@ from resources.engine import Engine
 from tests.delta_rows import delta_dataset
 from tests.faults import children
 from tests.promised_feed import NUMBER, TEXT, Feed
+from tests.steward_feed import StewardFeed
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNS, EVENTS = "ops.pipeline_runs", "ops.quarantine_events"
@@ -207,10 +208,6 @@ def test_a_stewards_decision_is_told_once(idle: Feed) -> None:
             )  # fmt: skip
         folder = f"{pipeline.key}/{'b' * 32}"
         lake.journal.write(f"{folder}/batch.json", {"key": "day_a", "business_date": day.isoformat()})
-        write_down(lake, pipeline.key)
-        assert rows(idle, EVENTS) == []  # the journal has it first
-        made = {"actor": "ann", "role": "steward", "made_at": now().isoformat(), "records": 3, "kind": "correct"}
-        lake.journal.write(f"{folder}/correction-c1.json", made)
         for _ in range(2):
             write_down(lake, pipeline.key)
         verdict = {"actor": "ben", "role": "approver", "made_at": now().isoformat(), "verdict": "approved"}
@@ -316,3 +313,27 @@ def test_the_sla_of_a_run_is_the_worst_of_its_batches() -> None:
     assert worst_sla([]) == "none"
     assert worst_sla(["met", "not_applicable"]) == "met"
     assert worst_sla(["met", "missed", "pending"]) == "missed"
+
+
+def test_a_replay_tells_what_became_of_its_records(tmp_path: Path, engine: Engine) -> None:
+    feed = StewardFeed(tmp_path, engine)
+    feed.define(v=NUMBER)
+    feed.land("a.csv", "id,v", "a,1", "b,x", "c,y", "d,z")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}, "a.csv:3": {"v": "no"}})
+    feed.replay()
+    (batch,) = {row["batch_id"] for row in feed.entries().values()}
+    told = {(e["event"], e["rule_id"], e["records"], e["remediation_status"]) for e in rows(feed, EVENTS)}
+    assert told == {
+        ("quarantined", "contract.v.type", 3, "open"),
+        ("correction_proposed", None, 2, "correction_proposed"),
+        ("replayed", None, 1, "replayed"),
+        ("rejected_again", "contract.v.type", 1, "open"),
+    }
+    assert {e["batch_id"] for e in rows(feed, EVENTS)} == {batch}
+    assert len({e["replay_batch_id"] for e in rows(feed, EVENTS)} - {None}) == 1
+    assert [row["kind"] for row in sorted(rows(feed, RUNS), key=lambda row: row["run_number"])] == ["load", "replay"]
+    feed.unpublish("a.csv")
+    with feed.open() as (lake, pipeline):
+        write_down(lake, pipeline.key)
+    assert "unpublished" in {e["event"] for e in rows(feed, EVENTS)}
