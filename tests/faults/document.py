@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,16 @@ def tell(root: Path) -> dict[str, Any]:
     found["staged"] = sorted(str(p.relative_to(root)) for p in (root / "staged").rglob("*") if p.is_file())
     # Runs are as many as there were; ops_document holds them against their rows.
     entries = [p for p in (root / "journal").rglob("*") if p.is_file() and not p.is_relative_to(root / "journal/runs")]
-    # What was killed before it had its name is no entry: the maintenance finds it.
+    # What was killed before it had its name is no entry, and no copy in raw: `lake ledger sweep` removes it.
     entries = [p for p in entries if not p.name.startswith(".")]
-    # Nor is a sealed set whose correction was never made: `lake ledger sweep` removes it.
+    # Nor is a sealed set whose correction was never made.
     entries = [p for p in entries if p.suffix != ".sealed" or p.with_suffix(".json").exists()]
     found["journal"] = sorted(MADE_UP.sub("id", str(p.relative_to(root))) for p in entries)
-    found["raw"] = sorted(str(p.relative_to(root)) for p in (root / "raw").rglob("*") if p.is_file())
+    # Whoever was killed between journal and ledger decides again, and both stand in the journal.
+    decisions = {name for name in found["journal"] if "/decision-" in name}
+    found["journal"] = sorted([*decisions, *(name for name in found["journal"] if name not in decisions)])
+    raw = [p for p in (root / "raw").rglob("*") if p.is_file() and not p.name.startswith(".")]
+    found["raw"] = sorted(str(p.relative_to(root)) for p in raw)
     return found
 
 
@@ -89,9 +94,8 @@ def difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
     for part, wanted in expected.items():
         if found[part] == wanted:
             continue
-        flat_found, flat_wanted = list(_flat(found[part])), list(_flat(wanted))
-        extra = [line for line in flat_found if line not in flat_wanted]
-        missing = [line for line in flat_wanted if line not in flat_found]
+        flat_found, flat_wanted = Counter(_flat(found[part])), Counter(_flat(wanted))
+        extra, missing = list(flat_found - flat_wanted), list(flat_wanted - flat_found)
         return f"{part}: too much {extra[:3]}, missing {missing[:3]}"
     return "same"
 
