@@ -45,6 +45,10 @@ def replay_command(
 def _key(at: Desk, checked: CheckedPipeline, name: str) -> str:
     """The key of a quarantined batch by its key or id, or by the beginning of one."""
     from stewardship.batches import find_batch
+    from stewardship.refused import NotFound
 
     with at.lake.ledger.read() as session:
-        return find_batch(session, name, checked.key).key
+        try:
+            return find_batch(session, name, checked.key).key
+        except NotFound as unknown:
+            raise WrongUse(f"--batch: {unknown}") from unknown

@@ -123,6 +123,9 @@ def find_batch(session: Session, name: str, pipeline: str | None = None) -> Quar
     if session.scalar(select(Batch.id).where(or_(Batch.key == name, Batch.id == name))) is not None:
         raise NotFound(f"the batch '{name}' left nothing in quarantine{f' of {pipeline}' if pipeline else ''}")
     newest = session.scalars(own.with_only_columns(known.key).order_by(known.quarantined_at.desc()).limit(500)).all()
+    if pipeline is not None:
+        some = ", ".join(newest[:5]) or "none"
+        raise NotFound(f"no quarantined batch of {pipeline} is '{name}'; there are {len(newest)}: {some}")
     close = nearest(name, newest)
     guess = f". Did you mean {close}?" if close else ""
     raise NotFound(f"no quarantined batch '{name}'{guess}; `lake quarantine list` names them")
