@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
@@ -231,7 +231,7 @@ def _sqlite_settings(connection: Any, _record: Any) -> None:
     cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
     # The change to WAL does not wait for another connection that makes it too: it is tried again.
     retrying = Retrying(
-        retry=retry_if_exception_type(sqlite3.OperationalError),
+        retry=retry_if_exception(lambda error: "locked" in str(error)),  # a full disk does not pass by waiting
         stop=stop_after_delay(BUSY_SECONDS),
         wait=wait_random_exponential(multiplier=0.01, max=0.5),
         reraise=True,
