@@ -105,9 +105,9 @@ def page_size(limit: int) -> int:
 
 
 def find_batch(session: Session, name: str, pipeline: str | None = None) -> QuarantinedBatch:
-    """The quarantined batch of that key or id, or of the beginning of one that only it has; of a pipeline, or of any.
+    """The quarantined batch of that key or id; within a `pipeline` also of the beginning of one that only it has.
 
-    NotFound names one that looks like it.
+    NotFound names what there is, or one that looks like it.
     """
     known = QuarantinedBatch
     own = select(known) if pipeline is None else select(known).where(known.pipeline == pipeline)
@@ -115,7 +115,7 @@ def find_batch(session: Session, name: str, pipeline: str | None = None) -> Quar
     if found is not None:
         return found
     starts = or_(known.key.startswith(name, autoescape=True), known.batch_id.startswith(name, autoescape=True))
-    begun = session.scalars(own.where(starts).order_by(known.key).limit(6)).all() if name else []
+    begun = session.scalars(own.where(starts).order_by(known.key).limit(6)).all() if name and pipeline else []
     if len(begun) == 1:
         return begun[0]
     if begun:
