@@ -88,7 +88,7 @@ def release(
         name: {"observed": observed, "rule_hash": rule_hash, "reason": waived[name]}
         for name, observed in holding.items()
     }
-    made = _decide(lake, session, batch, RELEASE, by, waivers)
+    made = _decide(session, batch, RELEASE, by, waivers)
     batch.status, batch.attempt = "open", batch.attempt + 1
     journal_reopened(lake, batch.pipeline, {batch.id: batch.attempt})
     return made
@@ -98,7 +98,7 @@ def withdraw(lake: Lake, session: Session, batch: Batch, by: Decider) -> BatchDe
     """Closes a held or failed batch: its files may be delivered again."""
     if batch.status not in ("held", "failed"):
         raise CannotDecide(f"{batch.key} is {batch.status}; what is held or failed is withdrawn, else un-published")
-    made = _decide(lake, session, batch, WITHDRAW, by, {})
+    made = _decide(session, batch, WITHDRAW, by, {})
     batch.status = WITHDRAWING
     return made
 
@@ -110,14 +110,13 @@ def unpublish(lake: Lake, session: Session, batches: Sequence[Batch], by: Decide
         raise CannotDecide(f"{'; '.join(wrong)}; only what is published is un-published")
     made = []
     for batch in batches:
-        made.append(_decide(lake, session, batch, UNPUBLISH, by, {}))
+        made.append(_decide(session, batch, UNPUBLISH, by, {}))
         batch.status = UNPUBLISHING
     return made
 
 
-def _decide(
-    lake: Lake, session: Session, batch: Batch, kind: str, by: Decider, waivers: Mapping[str, Any]
-) -> BatchDecision:
+def _decide(session: Session, batch: Batch, kind: str, by: Decider, waivers: Mapping[str, Any]) -> BatchDecision:
+    """The journal has it once the transaction is committed: one written before it could speak of what never was."""
     decision = BatchDecision(
         id=uuid.uuid4().hex,
         batch_id=batch.id,
@@ -129,22 +128,7 @@ def _decide(
         waivers=dict(waivers),
     )
     session.add(decision)
-    lake.journal.write(f"{batch.pipeline}/{batch.id}/decision-{decision.id}.json", decision_document(decision))
     return decision
-
-
-def decision_document(decision: BatchDecision) -> dict[str, Any]:
-    """The journal's account of a decision."""
-    return {
-        "decision": decision.id,
-        "batch": decision.batch_id,
-        "kind": decision.kind,
-        "actor": decision.actor,
-        "role": decision.role,
-        "reason": decision.reason,
-        "made_at": decision.made_at.isoformat(),
-        "waivers": decision.waivers,
-    }
 
 
 def waived(session: Session, batch_id: str, rule_hash: str) -> dict[str, float]:

@@ -23,6 +23,7 @@ from publishing.commit import committed, until_committed
 from publishing.corrections import joined_ids, load_changes, replays_of
 from publishing.decide import ENDING, UNPUBLISHING
 from publishing.decisions import APPROVED, WITHDRAWN, Correction, Rerun, TouchedRecord
+from publishing.decisions_journal import journal_decisions
 from publishing.ending import ask_downstream
 from publishing.export import export_folder, remove_export
 from publishing.journal_entries import journal_reopened
@@ -81,6 +82,8 @@ def finish_taking_back(lake: Lake, pipeline: CheckedPipeline) -> list[str]:
         batches = list(session.scalars(chosen.order_by(Batch.arrival, Batch.id)))
         if not batches:
             return []
+    journal_decisions(lake, pipeline.key)  # before anything follows from them
+    with lake.ledger.read() as session:
         going = _going(lake, session, pipeline, batches)
     for position, target in reversed(list(enumerate(pipeline.targets))):
         _leave_target(lake, pipeline, position, target, going)

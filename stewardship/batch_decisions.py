@@ -19,6 +19,7 @@ from publishing.rebuild_merge import Cost, rebuild_cost
 from publishing.taking_back import finish_taking_back
 from stewardship import audit
 from stewardship.actors import Actor, reason_of, require
+from stewardship.journaled import journal_all
 from stewardship.refused import NotFound, Refused
 
 
@@ -274,5 +275,5 @@ def _decided(
             audit.append(session, lake, actor, action, decision.batch_id, details)
         keys = [batches[decision.batch_id] for decision in made]
     failpoints.reached("decision.made")
-    audit.journal_entries(lake)
+    journal_all(lake, pipeline)
     return keys

@@ -61,9 +61,6 @@ def tell(root: Path) -> dict[str, Any]:
     # Nor is a sealed set whose correction was never made.
     entries = [p for p in entries if p.suffix != ".sealed" or p.with_suffix(".json").exists()]
     found["journal"] = sorted(MADE_UP.sub("id", str(p.relative_to(root))) for p in entries)
-    # Whoever was killed between journal and ledger decides again, and both stand in the journal.
-    decisions = {name for name in found["journal"] if "/decision-" in name}
-    found["journal"] = sorted([*decisions, *(name for name in found["journal"] if name not in decisions)])
     raw = [p for p in (root / "raw").rglob("*") if p.is_file() and not p.name.startswith(".")]
     found["raw"] = sorted(str(p.relative_to(root)) for p in raw)
     return found
