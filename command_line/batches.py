@@ -14,6 +14,7 @@ from command_line.stewards import Desk, Json, Limit, Reason, Token, desk, pairs,
 from pipeline_xml.checked import CheckedPipeline
 
 if TYPE_CHECKING:
+    from stewardship.actors import Actor
     from stewardship.batch_decisions import Plan
 
 app = typer.Typer(help="Batches: list, release, withdraw, un-publish.", no_args_is_help=True, add_completion=False)
@@ -91,12 +92,8 @@ def unpublish_command(
     with desk(token, as_json) as at:
         checked = at.pipeline(pipeline)
         plan = plan_unpublish(at.lake, checked, [batch])
-        if dry_run:
-            show(as_json, plan.as_dict(), lambda: _print_plan(plan))
-            return
-        actor = at.actor(checked.key, "unpublish")
-        _agreed(plan, yes, as_json)
-        _told(at, checked, unpublish(at.lake, checked, actor, [batch], reason), as_json)
+        if actor := _agreed(at, checked, "unpublish", plan, dry_run, yes, as_json):
+            _told(at, checked, unpublish(at.lake, checked, actor, [batch], reason), as_json)
 
 
 def restore_command(
@@ -118,23 +115,26 @@ def restore_command(
     with desk(token, as_json) as at:
         checked, position = writer_of(at.catalog, application, layer, last)
         plan = plan_restore(at.lake, checked, position, to)
-        if dry_run:
-            show(as_json, plan.as_dict(), lambda: _print_plan(plan))
-            return
-        actor = at.actor(checked.key, "restore")
-        _agreed(plan, yes, as_json)
-        _told(at, checked, restore(at.lake, checked, position, to, actor, reason), as_json)
+        if actor := _agreed(at, checked, "restore", plan, dry_run, yes, as_json):
+            _told(at, checked, restore(at.lake, checked, position, to, actor, reason), as_json)
 
 
-def _agreed(plan: Plan, yes: bool, as_json: bool) -> None:
-    """What goes, and what it costs, is said before it is done."""
+def _agreed(
+    at: Desk, checked: CheckedPipeline, action: str, plan: Plan, dry_run: bool, yes: bool, as_json: bool
+) -> Actor | None:
+    """Who takes it back, once what goes and what it costs was said and agreed to; None where that is all."""
+    if dry_run:
+        show(as_json, plan.as_dict(), lambda: _print_plan(plan))
+        return None
+    actor = at.actor(checked.key, action)
     if yes:
-        return
+        return actor
     if as_json:
         raise WrongUse("with --json nobody can be asked: look at the plan with --dry-run, then say --yes")
     _print_plan(plan)
     if not typer.confirm("Take them back?"):
         raise WrongUse("nothing was done")
+    return actor
 
 
 def _told(at: Desk, checked: CheckedPipeline, keys: list[str], as_json: bool) -> None:

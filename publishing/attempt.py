@@ -28,8 +28,6 @@ from publishing.targets import Publication
 from publishing.touched import touched_by_attempt
 from resources.secrets import SecretMissing
 
-DRIFT = "schema_drift"
-
 
 def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
     """Brings the batch's current attempt to its end; errors propagate and leave the batch open for a retry."""

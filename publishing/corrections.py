@@ -7,8 +7,6 @@ those of rejected records.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from sqlalchemy.orm import Session
 from processing.keys import seal, unseal
 from publishing import failpoints
 from publishing.decisions import APPROVED, CORRECT, DISCARD, DISCARDED, Correction, TouchedRecord
-from publishing.durable import fsync
+from publishing.durable import write_whole
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
 from publishing.quarantine import HELD, OPEN
@@ -56,13 +54,8 @@ def save_changes(lake: Lake, pipeline: str, batch_id: str, correction_id: str, c
     name = f"{pipeline}/{batch_id}/correction-{correction_id}.sealed"
     path = lake.journal.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with aside.open("xb") as out:
-        out.write(key.id.encode() + b"\n" + seal(sink.getvalue().to_pybytes(), key.value, key.id, correction_id))
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(path)
-    fsync(path.parent)
+    sealed = seal(sink.getvalue().to_pybytes(), key.value, key.id, correction_id)
+    write_whole(path, key.id.encode() + b"\n" + sealed)
     return name
 
 

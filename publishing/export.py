@@ -14,6 +14,7 @@ from typing import IO, Any
 from pipeline_xml.checked import CheckedTarget
 from pipeline_xml.model import CsvTarget
 from publishing import failpoints
+from publishing.durable import write_whole
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from publishing.targets import Publication, Superseded
@@ -142,12 +143,4 @@ def _compressed(plain: IO[bytes], compression: str) -> IO[bytes]:
 
 
 def _replace(folder: Path, content: dict[str, Any]) -> None:
-    aside = folder / f".{MANIFEST}.{uuid.uuid4().hex}"
-    try:
-        with aside.open("w", encoding="utf-8") as out:
-            json.dump(content, out, indent=1, sort_keys=True)
-            out.flush()
-            os.fsync(out.fileno())
-        aside.replace(folder / MANIFEST)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(folder / MANIFEST, json.dumps(content, indent=1, sort_keys=True).encode())

@@ -153,8 +153,9 @@ def _write_decisions(lake: Lake, pipeline: str, table: LakeTable) -> None:
 
         files = [item for item in snapshot.files() if item.may_hold("pipeline", pipeline)]
         decisions = (ds.field("pipeline") == pipeline) & ds.field("decision_id").is_valid()
-        told = snapshot.dataset(files).to_table(columns=["event_id"], filter=decisions)["event_id"].to_pylist()
-        rows = [event for event in made if event["event_id"] not in set(told)]
+        told = snapshot.dataset(files).to_table(columns=["event_id"], filter=decisions)["event_id"]
+        known = set(told.to_pylist())
+        rows = [event for event in made if event["event_id"] not in known]
         return add_rows(snapshot, QUARANTINE_EVENTS, rows, {}) if rows else None
 
     _committed(table, until_committed(table, commit))

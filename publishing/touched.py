@@ -62,11 +62,11 @@ def settle_touched(session: Session, pipeline: str, batch_id: str, found: Touche
     """Marks the corrections as used by this batch, and the records that waited for it with what became of them."""
     if not found.corrections:
         return
-    chosen = session.scalars(select(Correction).where(Correction.id.in_(found.corrections)))
-    fresh = [c.id for c in chosen if c.kind == CORRECT and c.state == APPROVED and c.replay_id in (None, batch_id)]
-    for correction in session.scalars(select(Correction).where(Correction.id.in_(fresh))):
+    chosen = session.scalars(select(Correction).where(Correction.id.in_(found.corrections))).all()
+    fresh = [c for c in chosen if c.kind == CORRECT and c.state == APPROVED and c.replay_id in (None, batch_id)]
+    for correction in fresh:
         correction.replay_id = batch_id
-    waiting = TouchedRecord.correction_id.in_(fresh) & (TouchedRecord.state == APPROVED)
+    waiting = TouchedRecord.correction_id.in_([c.id for c in fresh]) & (TouchedRecord.state == APPROVED)
     for state, records in found.others.items():
         for start in range(0, len(records), CHUNK):
             some = TouchedRecord.record_id.in_(records[start : start + CHUNK])
@@ -77,7 +77,5 @@ def settle_touched(session: Session, pipeline: str, batch_id: str, found: Touche
             )
     tried = TouchedRecord.tries + (1 if found.usual == FAILED else 0)
     session.execute(update(TouchedRecord).where(waiting).values(state=found.usual, tries=tried))
-    given_up = select(Correction.id).where(Correction.id.in_(found.corrections), Correction.kind == DISCARD)
-    session.execute(
-        update(TouchedRecord).where(TouchedRecord.correction_id.in_(given_up)).values(state=DISCARDED)
-    )
+    given_up = [c.id for c in chosen if c.kind == DISCARD]
+    session.execute(update(TouchedRecord).where(TouchedRecord.correction_id.in_(given_up)).values(state=DISCARDED))

@@ -264,14 +264,18 @@ def _save(
 
 @contextmanager
 def _sealed(lake: Lake, pipeline: str, parts: Mapping[str, Any]) -> Iterator[dict[str, tuple[str, str]]]:
-    """{batch: (correction's id, its sealed file)}; the files go again where the ledger does not take them."""
+    """{batch: (correction's id, its sealed file)}; the files go again where the correction is refused.
+
+    Not after any other error: a commit whose answer was lost may stand, and what it refers to must not be gone. What a
+    crash leaves, the sweep finds.
+    """
     names: dict[str, tuple[str, str]] = {}
     try:
         for batch, part in parts.items():
             identity = uuid.uuid4().hex
             names[batch] = (identity, save_changes(lake, pipeline, batch, identity, part))
         yield names
-    except BaseException:
+    except Refused:
         for _, name in names.values():
             (lake.journal.root / name).unlink(missing_ok=True)
         raise
