@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from reliability_page import reliability_page
 
 import pipeline_xml.load  # noqa: F401  the path is set above; importing declares the codes
 from pipeline_xml.expressions.codes import EXPRESSION_CODES
@@ -123,7 +126,9 @@ def _code(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"rules.md": rules_page, "expressions.md": expressions_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "rules.md": rules_page, "expressions.md": expressions_page, "reliability.md": reliability_page,
+}  # fmt: skip
 
 
 def main() -> None:
