@@ -148,6 +148,8 @@ def print_proposal(done: Proposal) -> None:
         out.print(f"  of {done.trial.records}, {done.trial.would_pass} would pass now", markup=False, style="bold")
         for rule, count in done.trial.rules.items():
             out.print(f"  still breaks {rule}: {count}", markup=False, style="yellow")
+        for why in done.trial.held:
+            out.print(f"  the replay would be held: {why}", markup=False, style="yellow")
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:

@@ -102,9 +102,10 @@ def replayed(
         return after.states.get(state, 0) - was.get(state, 0)
 
     again = after.tries - (before.tries if before else 0)
+    accepted = f"{more('resolved')} accepted by its next attempt, " if more("resolved") else ""
     return dg.AssetMaterialization(
         names.replay_key(checked),
-        description=f"{more('replayed')} records of batch {after.key} replayed, {again} rejected again, "
+        description=f"{more('replayed')} records of batch {after.key} replayed, {accepted}{again} rejected again, "
         f"{after.open} still open",
         partition=after.key,
         metadata={

@@ -44,8 +44,11 @@ class Runner(Transformation, Protocol):
 
     `several_passes`: it looks at its input more than once, so the caller hands it frames that are written to disk; a
     frame is computed anew at every look, and reading and parsing the files twice would cost more.
+
+    `compares_records`: what becomes of a record depends on others of its batch, so a record cannot be decided alone.
     """
 
     several_passes: bool
+    compares_records: bool
 
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame: ...

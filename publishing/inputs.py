@@ -121,15 +121,31 @@ def attempt_input(
 ) -> AttemptInput:
     """The records of the batch, with decisions laid over them. `number`: instead of the attempt's, for a computation
     aside."""
-    raw = raw_files(lake, pipeline, files)
-    table = table_input(lake, pipeline, batch) if batch.origin == "table" else None
-    if table is not None and layers:
-        layers = _read_here(table, layers)
     given = AttemptInput(
         batch_id=batch.id,
         attempt=attempt.number if number is None else number,
         business_date=batch.business_date,
         opened_at=aware(attempt.opened_at),
+    )
+    return whole_batch(lake, pipeline, batch, files, given, layers, overlay_folder(lake, batch, given.attempt))
+
+
+def whole_batch(
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    batch: Batch,
+    files: Sequence[LandedFile],
+    given: AttemptInput,
+    layers: Mapping[str, tuple[str, Any]],
+    folder: Path,
+) -> AttemptInput:
+    """`given` with all records of the batch to read, and decisions laid over them by files in `folder`."""
+    raw = raw_files(lake, pipeline, files)
+    table = table_input(lake, pipeline, batch) if batch.origin == "table" else None
+    if table is not None and layers:
+        layers = _read_here(table, layers)
+    given = replace(
+        given,
         raw=tuple(raw.values()),
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table,
@@ -138,7 +154,6 @@ def attempt_input(
     if not layers:
         return given
     changes = stacked(list(layers.values()))
-    folder = overlay_folder(lake, batch, given.attempt)
     if batch.origin == "table":
         return replace(given, overlay=write_table_overlay(folder, changes))
     return replace(given, raw=tuple(lay_over(folder, raw, changes).values()))

@@ -1,7 +1,8 @@
 """The quarantine table of a pipeline: every rejected record with all its reasons, its raw text sealed.
 
 One commit an attempt, with the transaction `q:<batch>`: publishing attempt n is version 2n-1. Entries of an earlier
-attempt that this one no longer rejects become `resolved`; those it rejects again are replaced, and keep their tries.
+attempt that this one no longer rejects become `resolved`; those it rejects again are replaced, and keep their tries,
+one more where it was the first to read them corrected.
 What a steward discarded is rejected by every attempt, and stays `discarded`.
 """
 
@@ -13,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from pipeline_xml.checked import CheckedPipeline
 from processing import frame as f
 from processing.read import RawFile
 from publishing import failpoints
 from publishing.commit import committed, until_committed
+from publishing.decisions import APPROVED, CORRECT, Correction, TouchedRecord
 from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
@@ -77,6 +79,7 @@ def commit_quarantine(
         return table.root, 0
     table.open_or_create(schema(), (), f"Rejected records of {pipeline.key}")
     name, version = f"q:{manifest.batch}", 2 * manifest.attempt - 1
+    tried = _tried(lake, batch, manifest)
 
     def commit(snapshot: Snapshot) -> int | None:
         if committed(snapshot, name, version):
@@ -86,7 +89,7 @@ def commit_quarantine(
             return None
         state = HELD if manifest.held else OPEN
         rows = rejected_rows(lake, pipeline, manifest, raw, opened_at, run_id, state, schema())
-        adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced))] if records else []
+        adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced, tried))] if records else []
         adds += _earlier(snapshot, replaced, manifest, adds, seen)
         failpoints.reached("quarantine.written")
         before = snapshot.dataset(replaced).to_table(columns=["batch_id"])["batch_id"].unique().to_pylist()
@@ -119,8 +122,28 @@ def read_before(lake: Lake, batch: Batch) -> bool:
         return session.scalars(again.limit(1)).first() is not None
 
 
-def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile]) -> Iterator[Any]:
-    """New entries with what outlives an attempt: given up by a steward, and how often a replay was rejected."""
+def _tried(lake: Lake, batch: Batch, manifest: Manifest) -> Any:
+    """Record ids whose correction takes effect by this attempt; of one that is held none does."""
+    import pyarrow as pa
+
+    chosen = (
+        select(TouchedRecord.record_id)
+        .join(Correction, Correction.id == TouchedRecord.correction_id)
+        .where(TouchedRecord.state == APPROVED, Correction.state == APPROVED, Correction.kind == CORRECT)
+        .where(TouchedRecord.pipeline == batch.pipeline, Correction.id.in_(manifest.corrections))
+        .where(or_(Correction.replay_id.is_(None), Correction.replay_id == batch.id))  # else that replay counts it
+    )
+    if manifest.held or not manifest.corrections:
+        return pa.array([], pa.string())
+    with lake.ledger.read() as session:
+        return pa.array(session.scalars(chosen), pa.string())
+
+
+def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile], tried: Any) -> Iterator[Any]:
+    """New entries with what outlives an attempt: given up by a steward, and how often a replay was rejected.
+
+    Of the records `tried`, this was one time more.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
@@ -143,10 +166,14 @@ def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile
             discarded = pc.or_(discarded, pc.is_in(rows["record_id"].combine_chunks(), value_set=given_up_before))
             at = rows.schema.get_field_index("state")
             rows = rows.set_column(at, rows.schema.field(at), pc.if_else(discarded, DISCARDED, rows["state"]))
+        at = rows.schema.get_field_index("tries")
         if known is not None and known.num_rows:
             index = pc.index_in(rows["record_id"], value_set=known["record_id"].combine_chunks())
-            at = rows.schema.get_field_index("tries")
             rows = rows.set_column(at, rows.schema.field(at), known["tries"].combine_chunks().take(index))
+        if len(tried):
+            more = pc.add(pc.fill_null(rows["tries"], 0), pa.scalar(1, pa.int32()))
+            tries = pc.if_else(pc.is_in(rows["record_id"], value_set=tried), more, rows["tries"])
+            rows = rows.set_column(at, rows.schema.field(at), tries)
         yield rows
 
 

@@ -1,4 +1,4 @@
-"""Replays: approved corrections become batches of their own, or the next attempt of a batch that is whole by nature.
+"""Replays: approved corrections become batches of their own, or the next attempt of a batch that is judged as a whole.
 
 A replay batch reads the records of its corrections once more, from raw or from the sealed payload, with every approved
 correction of theirs in place, and publishes them under one transaction `b:<replay>`. Records that stand in the target
@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, CsvTarget
+from processing.transformations import registry
 from publishing.attempt import held_by_file, open_attempt, run_attempt, staged_manifest
 from publishing.corrections import joined_ids, stacked, unplayed, write_table_overlay
 from publishing.decide import waived
-from publishing.decisions import CORRECT, Correction
+from publishing.decisions import Correction
 from publishing.ending import end_attempt
 from publishing.inputs import approved, aware, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
 from publishing.intake import batch_key
@@ -36,7 +36,7 @@ from publishing.outcome import BatchOutcome, QuarantineOutcome
 from publishing.payloads import write_payload_rows
 from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.replay_fate import fate_of, settle_entries
-from publishing.stage import AttemptInput, stage
+from publishing.stage import AttemptInput
 from publishing.targets import Publication
 from publishing.touched import touched_by_replay
 
@@ -48,26 +48,20 @@ class CannotReplay(Exception):
     """Records that cannot be replayed now (permanent); says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What a replay would do: `would_pass` of `records`, and how many break each rule still."""
-
-    records: int
-    would_pass: int
-    rules: dict[str, int]
-
-
 def replays_by_attempt(pipeline: CheckedPipeline) -> bool:
     """Whether corrected records come back by the next attempt of their batch, and not as a batch of their own.
 
     Where a target is whole by nature (an overwrite, an export that is replaced) or holds groups instead of records.
+    And where a record cannot be judged alone: a step compares it with others, a rule over the whole may block.
     """
-    return any(
+    whole = any(
         target.target.mode == "overwrite"
         or not target.dataset.per_record
         or (isinstance(target.target, CsvTarget) and target.target.mode != "append")
         for target in pipeline.targets
     )
+    together = any(registry()[step.kind].compares_records for step in pipeline.steps)
+    return whole or together or any(rule.rule.severity == "error" for rule in pipeline.dataset_rules)
 
 
 def persist_replays(
@@ -185,38 +179,19 @@ def _hand_over(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> Batch:
     return source
 
 
-def trial(lake: Lake, pipeline: CheckedPipeline, batch: Batch, changes: Any) -> Trial:
-    """What would become of these records of a batch if the changes were approved and replayed; commits nothing.
-
-    `changes` is a set as publishing.corrections.changes_table makes it.
-    """
-    files = landed(lake, batch)
-    _scan_where_changed(lake, pipeline, batch, files)
-    aside = f"{TRIAL}{uuid.uuid4().hex}"
-    folder = lake.staged_root(pipeline.key, aside, 0) / "overlay"
-    given = AttemptInput(aside, 0, batch.business_date, aware(now()), judged=False)
-    try:
-        before = approved(lake, batch, files)
-        reading = _reading(lake, pipeline, given, files, folder, stacked([*before.values(), (CORRECT, changes)]))
-        manifest = stage(lake, pipeline, reading)
-    finally:
-        shutil.rmtree(lake.staged_root(pipeline.key, aside, 0).parent, ignore_errors=True)
-    counts = manifest.counts
-    return Trial(counts.in_, counts.in_ - counts.quarantined - counts.skipped, dict(manifest.rejecting))
-
-
 def _source(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> tuple[Batch, Sequence[LandedFile]]:
     """The batch that rejected the records, and its files as the definition of today scans them."""
     with lake.ledger.read() as session:
         source = session.get_one(Batch, (batch.window or {})["source"])
     files = landed(lake, source)
-    _scan_where_changed(lake, pipeline, source, files)
+    scan_where_changed(lake, pipeline, source, files)
     return source, files
 
 
-def _scan_where_changed(
+def scan_where_changed(
     lake: Lake, pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile]
 ) -> None:
+    """Scans the files anew where the definition is not that of the batch's last attempt any more."""
     with lake.ledger.read() as session:
         last = session.scalar(
             select(Attempt.definition_hash).where(Attempt.batch_id == batch.id, Attempt.number == batch.attempt)
@@ -254,10 +229,10 @@ def _given(
         judged=False,
     )
     folder = overlay_folder(lake, batch, attempt.number)
-    return _reading(lake, pipeline, given, files, folder, changes)
+    return only_changed(lake, pipeline, given, files, folder, changes)
 
 
-def _reading(
+def only_changed(
     lake: Lake,
     pipeline: CheckedPipeline,
     given: AttemptInput,

@@ -62,7 +62,7 @@ def fate_of(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> Fate:
 
     manifest = given.manifest
     accepted = staged_ids(lake, manifest, f.ACCEPTED)
-    again = _staged(lake, manifest, f.QUARANTINED, [f.RECORD_ID, f.ERRORS])
+    again = staged_columns(lake, manifest, f.QUARANTINED, [f.RECORD_ID, f.ERRORS])
     none = pa.array([], pa.string())
     ours, others, by_table = none, none, {}
     tables = [t for t in pipeline.targets if isinstance(t.target, HiveTarget)]
@@ -130,10 +130,11 @@ def _holders(lake: Lake, pipeline: CheckedPipeline, source: str, chosen: dict[st
 
 def staged_ids(lake: Lake, manifest: Manifest, status: str) -> Any:
     """The record ids staged under a status, as one Arrow array."""
-    return _staged(lake, manifest, status, [f.RECORD_ID])[f.RECORD_ID].combine_chunks()
+    return staged_columns(lake, manifest, status, [f.RECORD_ID])[f.RECORD_ID].combine_chunks()
 
 
-def _staged(lake: Lake, manifest: Manifest, status: str, columns: Sequence[str]) -> Any:
+def staged_columns(lake: Lake, manifest: Manifest, status: str, columns: Sequence[str]) -> Any:
+    """`_record_id` and `_errors`, or one of them, of the records staged under a status, as an Arrow table."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

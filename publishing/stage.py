@@ -191,7 +191,7 @@ def count_records(
                         arrival, number = _plain(entry)
                         per_status = counted.setdefault(arrival, {})
                         per_status[status] = per_status.get(status, 0) + number
-                    _count_rules(batch.column(1), rules, rejecting)
+                    count_rules(batch.column(1), rules, rejecting)
     return counted, rules, rejecting
 
 
@@ -201,8 +201,8 @@ def _plain(entry: Any) -> tuple[int, int]:
     return entry["values"].as_py(), entry["counts"].as_py()
 
 
-def _count_rules(errors: Any, rules: dict[str, int], rejecting: dict[str, int]) -> None:
-    """A record that breaks a rule in several columns counts once for the rule."""
+def count_rules(errors: Any, rules: dict[str, int], rejecting: dict[str, int]) -> None:
+    """Adds records to {rule: how many broke it}, and to that of rules that reject; once, however many columns."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -31,7 +31,7 @@ from stewardship.refused import Refused, Unfit
 from stewardship.selection import Scope, Standing, named_records, not_free, open_records, standing, undecided
 
 if TYPE_CHECKING:
-    from publishing.replay import Trial
+    from publishing.replay_trial import Trial
 
 SHOWN = 20  # records of a dry run's diff
 CHUNK = 100_000  # records of one statement
@@ -63,11 +63,12 @@ class RecordDiff:
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """What would become of the records: how many pass, and how many break each rule still."""
+    """What would become of the records: how many pass, how many break each rule still, and what would hold a batch."""
 
     records: int
     would_pass: int
     rules: Mapping[str, int]
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,8 @@ def _diff(pipeline: CheckedPipeline, changes: Any) -> tuple[RecordDiff, ...]:
 
 def _tried(lake: Lake, pipeline: CheckedPipeline, parts: Mapping[str, Any]) -> TrialLine:
     """What a replay would do to the records of each batch, together."""
-    from publishing.replay import CannotReplay, trial
+    from publishing.replay import CannotReplay
+    from publishing.replay_trial import trial
 
     found: list[Trial] = []
     for batch_id, part in parts.items():
@@ -337,4 +339,5 @@ def _tried(lake: Lake, pipeline: CheckedPipeline, parts: Mapping[str, Any]) -> T
     for each in found:
         for rule, records in each.rules.items():
             rules[rule] = rules.get(rule, 0) + records
-    return TrialLine(sum(t.records for t in found), sum(t.would_pass for t in found), rules)
+    held = tuple(t.held for t in found if t.held is not None)
+    return TrialLine(sum(t.records for t in found), sum(t.would_pass for t in found), rules, held)

@@ -30,8 +30,10 @@ MERGE = '<hive table="staging.feed" mode="merge" keys="id" orderBy="v"/>'
 COPY = '<hive table="standardization.copy" mode="append"/>'
 
 
-def pipeline_xml(name: str, layer: str, source: str, steps: str, targets: str, policy: str = "") -> str:
-    transformations = f"<transformations>{steps}</transformations>" if steps else ""
+def pipeline_xml(
+    name: str, layer: str, source: str, steps: str, targets: str, policy: str = "", quality: str = ""
+) -> str:
+    transformations = f"{quality}<transformations>{steps}</transformations>" if steps else quality
     return (
         f'<pipeline id="{name}" version="1.0" layer="{layer}"><metadata><appName>app</appName></metadata>'
         f"<sources>{source}</sources>{transformations}<targets>{targets}</targets>{policy}</pipeline>"
@@ -57,6 +59,7 @@ class Feed:
         pattern: str = ".*",
         snapshot: bool = False,
         policy: str = "",
+        rules: str = "",
         **columns: Any,
     ) -> None:
         contract = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **(columns or {"v": NUMBER})}}
@@ -64,7 +67,11 @@ class Feed:
         source = f'<csv id="s" landing="zone" pattern="{pattern}" header="true" schemaRef="schemas/s.json"{whole}/>'
         self._write("staging", "resources", "zone.xml", ZONE)
         self._write("staging", "schemas", "s.json", json.dumps(contract))
-        self._write("staging", "pipelines", "feed.xml", pipeline_xml("feed", "staging", source, steps, targets, policy))
+        if rules:
+            self._write("exceptions", "rules", "pack.xml", f'<rulePack id="pack">{rules}</rulePack>')
+        quality = '<quality rules="pack"/>' if rules else ""
+        text = pipeline_xml("feed", "staging", source, steps, targets, policy, quality)
+        self._write("staging", "pipelines", "feed.xml", text)
 
     def define_reader(self, read: str, targets: str = COPY, steps: str = "") -> None:
         source = f'<hive id="t" table="staging.feed" read="{read}"/>'

@@ -61,6 +61,7 @@ class Aggregate:
         "window": False, "timeColumn": False, "rolling": False, "rollup": False,
     }  # fmt: skip
     several_passes = False
+    compares_records = True
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

@@ -45,6 +45,7 @@ class Deduplicate:
         "source": True, "keys": True, "keep": False, "orderBy": False, "losers": False, "as": False,
     }  # fmt: skip
     several_passes = True
+    compares_records = True
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

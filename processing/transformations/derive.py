@@ -34,6 +34,7 @@ class Derive:
     kind = "derive"
     attributes: Mapping[str, bool] = {"source": True, "as": False}
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

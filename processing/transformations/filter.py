@@ -34,6 +34,7 @@ class Filter:
     kind = "filter"
     attributes: Mapping[str, bool] = {"source": True, "condition": True, "onReject": False, "as": False}
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

@@ -49,6 +49,7 @@ class Lookup:
         "as": False,
     }  # fmt: skip
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

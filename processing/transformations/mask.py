@@ -55,6 +55,7 @@ class Mask:
         "source": True, "columns": True, "strategy": True, "secretRef": False, "keepLast": False, "as": False,
     }  # fmt: skip
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

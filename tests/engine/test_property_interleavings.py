@@ -96,13 +96,15 @@ class Model:
             record.stands = not record.bad or record.approved
 
 
-def machine(engine: Engine, merge: bool) -> type[RuleBasedStateMachine]:
+def machine(engine: Engine, merge: bool, whole: bool) -> type[RuleBasedStateMachine]:
+    """`whole`: replays are attempts of their batch, for a step compares its records (none of them is a duplicate)."""
+    steps = '<deduplicate source="s" keys="id,at,v" keep="first"/>' if whole else ""
     class Interleavings(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
             self.root = Path(tempfile.mkdtemp(prefix="interleavings-"))
             self.feed = StewardFeed(self.root, engine)
-            self.feed.define(MERGE if merge else APPEND, **COLUMNS)
+            self.feed.define(MERGE if merge else APPEND, steps=steps, **COLUMNS)
             self.model = Model()
 
         def teardown(self) -> None:
@@ -220,10 +222,12 @@ def machine(engine: Engine, merge: bool) -> type[RuleBasedStateMachine]:
 
 
 @pytest.mark.parametrize("engine", ["sail"], indirect=True)  # a step costs seconds on the other
-@pytest.mark.parametrize("merge", [False, True], ids=["append", "merge"])
-def test_any_interleaving_equals_the_model(engine: Engine, merge: bool) -> None:
+@pytest.mark.parametrize(
+    ("merge", "whole"), [(False, False), (True, False), (False, True)], ids=["append", "merge", "by attempt"]
+)
+def test_any_interleaving_equals_the_model(engine: Engine, merge: bool, whole: bool) -> None:
     run_state_machine_as_test(
-        machine(engine, merge),
+        machine(engine, merge, whole),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=14,

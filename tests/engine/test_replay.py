@@ -10,7 +10,8 @@ from sqlalchemy import select
 from publishing.corrections import changes_table
 from publishing.decisions import DISCARD
 from publishing.ledger import Batch
-from publishing.replay import persist_replays, trial
+from publishing.replay import persist_replays
+from publishing.replay_trial import trial
 from resources.engine import Engine
 from tests.promised_feed import APPEND, DATED, MERGE, TEXT
 from tests.steward_feed import StewardFeed
