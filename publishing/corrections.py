@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from processing.keys import seal, unseal
 from publishing import failpoints
-from publishing.decisions import APPROVED, CORRECT, DISCARD, DISCARDED, Correction, TouchedRecord
+from publishing.decisions import APPROVED, CORRECT, DISCARD, DISCARDED, Correction
 from publishing.durable import write_whole
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
@@ -178,14 +178,11 @@ def replays_of(lake: Lake, batch: Batch) -> tuple[str, ...]:
 def apply_discards(lake: Lake, pipeline: str) -> int:
     """Entries of approved discards become `discarded`, once each; how many discards took effect now."""
     with lake.ledger.read() as session:
-        waiting = select(TouchedRecord.correction_id).where(
-            TouchedRecord.pipeline == pipeline, TouchedRecord.state == APPROVED
-        )
         chosen = select(Correction).where(
             Correction.pipeline == pipeline,
             Correction.kind == DISCARD,
             Correction.state == APPROVED,
-            Correction.id.in_(waiting),
+            Correction.fate.is_(None),
         )
         discards = list(session.scalars(chosen.order_by(Correction.made_at, Correction.id)))
     for discard in discards:
@@ -193,8 +190,8 @@ def apply_discards(lake: Lake, pipeline: str) -> int:
         change = to_state(DISCARDED, [OPEN, HELD], records)
         restate(lake, pipeline, [discard.batch_id], {f"d:{discard.id}": 1}, change)
         failpoints.reached("discard.committed")
-        own = (TouchedRecord.correction_id == discard.id) & (TouchedRecord.state == APPROVED)
         with lake.ledger.write() as session:
-            session.execute(update(TouchedRecord).where(own).values(state=DISCARDED))
+            own = update(Correction).where(Correction.id == discard.id, Correction.fate.is_(None))
+            session.execute(own.values(fate=DISCARDED))
         refresh(lake, pipeline, discard.batch_id)
     return len(discards)

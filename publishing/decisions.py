@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String
+from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from publishing.ledger import Base
@@ -53,7 +53,8 @@ class Correction(Base):
     """One decision over records of one quarantined batch: new values (correct), or giving them up (discard).
 
     `state` is proposed, approved, rejected or withdrawn. `sealed` names its file below the journal. An approved one
-    belongs to one replay batch, `replay_id`, from the moment that batch is persisted.
+    belongs to one replay batch, `replay_id`, from the moment that batch is persisted. `fate` is what became of its
+    records; of some of them another state may stand in their own rows.
     """
 
     __tablename__ = "correction"
@@ -69,18 +70,36 @@ class Correction(Base):
     made_at: Mapped[datetime]
     sealed: Mapped[str] = mapped_column(String(500))
     replay_id: Mapped[str | None] = mapped_column(ForeignKey("batch.id"), index=True)
+    fate: Mapped[str | None] = mapped_column(String(20))
 
 
 class TouchedRecord(Base):
-    """A quarantined record that somebody acted on: its newest correction, and how often a replay was rejected."""
+    """A quarantined record that somebody acted on: its newest correction, and how often a replay of it was rejected.
+
+    `state` only where it is another than its correction's (`record_state`): a verdict over 100,000 records is one row.
+    For the same reason it is one tree by key, without an index that every record would have to be written to.
+    """
 
     __tablename__ = "touched_record"
     pipeline: Mapped[str] = mapped_column(String(200), primary_key=True)
     record_id: Mapped[str] = mapped_column(String(100), primary_key=True)
-    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id"), index=True)
-    correction_id: Mapped[str | None] = mapped_column(ForeignKey("correction.id"), index=True)
-    state: Mapped[str] = mapped_column(String(20))
+    correction_id: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str | None] = mapped_column(String(20))
     tries: Mapped[int] = mapped_column(default=0)
+    __table_args__ = (
+        Index(
+            "ix_touched_record_differs",
+            "correction_id",
+            sqlite_where=text("state IS NOT NULL"),
+            postgresql_where=text("state IS NOT NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+
+def record_state() -> ColumnElement[str]:
+    """The state of a touched record, in a query that joins its correction."""
+    return func.coalesce(TouchedRecord.state, Correction.fate, Correction.state)
 
 
 class BatchDecision(Base):

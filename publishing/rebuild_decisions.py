@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -106,6 +107,7 @@ def _touched(lake: Lake, session: Session, pipeline: str) -> None:
         return
     standing = dict(_standing(lake, pipeline, list(newest)))
     status = {batch.id: batch.status for batch in session.scalars(select(Batch).where(Batch.pipeline == pipeline))}
+    states: dict[Correction, dict[str, tuple[str, int]]] = {}
     for record, correction in newest.items():
         entry, tries = standing.get(record, (d.RESOLVED, 0))
         state = correction.state
@@ -114,12 +116,14 @@ def _touched(lake: Lake, session: Session, pipeline: str) -> None:
         elif state == d.APPROVED:
             waits = correction.replay_id is None or status.get(correction.replay_id) in ("open", "failed")
             state = entry if entry not in ("open", "held") else d.APPROVED if waits else d.FAILED
-        session.add(
-            TouchedRecord(
-                pipeline=pipeline, record_id=record, batch_id=correction.batch_id, correction_id=correction.id,
-                state=state, tries=tries or int(state == d.FAILED),
-            )
-        )  # fmt: skip
+        states.setdefault(correction, {})[record] = (state, tries or int(state == d.FAILED))
+    for correction, found in states.items():
+        fate = Counter(state for state, _ in found.values()).most_common(1)[0][0]
+        correction.fate = fate if fate != correction.state else None
+        for record, (state, tries) in found.items():
+            own = state if state != fate else None
+            touched = {"record_id": record, "correction_id": correction.id, "state": own, "tries": tries}
+            session.add(TouchedRecord(pipeline=pipeline, **touched))
     session.flush()
 
 

@@ -70,8 +70,9 @@ def fate_of(lake: Lake, pipeline: CheckedPipeline, given: Publication) -> Fate:
         snapshot = lake.table(target.asset).snapshot()
         here = standing(snapshot, accepted, lambda batch: batch == given.batch.id)
         by_table["/".join(target.asset)] = len(here)
-        ours = pc.unique(pa.concat_arrays([ours, here]))
-        others = pa.concat_arrays([others, standing(snapshot, accepted, lambda batch: batch != given.batch.id)])
+        ours = pc.unique(pa.concat_arrays([ours, here])) if len(ours) else here
+        if len(here) < len(accepted):
+            others = pa.concat_arrays([others, standing(snapshot, accepted, lambda batch: batch != given.batch.id)])
     if not tables:
         ours = accepted
     left = accepted.filter(pc.invert(pc.is_in(accepted, value_set=ours)))
@@ -93,7 +94,7 @@ def settle_entries(lake: Lake, pipeline: CheckedPipeline, source: str, given: Pu
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    chosen = fate.states()
+    chosen = {state: records for state, records in fate.states().items() if len(records)}
 
     def change(entries: Any) -> Any:
         ids = entries["record_id"]
@@ -101,6 +102,8 @@ def settle_entries(lake: Lake, pipeline: CheckedPipeline, source: str, given: Pu
         state = entries["state"]
         for name, records in chosen.items():
             state = pc.if_else(pc.and_(waiting, pc.is_in(ids, value_set=records)), name, state)
+        if OPEN not in chosen:
+            return with_column(entries, "state", state)
         failed = pc.and_(waiting, pc.is_in(ids, value_set=fate.again))
         tries = pc.fill_null(entries["tries"], 0)
         tries = pc.if_else(failed, pc.add(tries, pa.scalar(1, pa.int32())), entries["tries"])
@@ -108,8 +111,7 @@ def settle_entries(lake: Lake, pipeline: CheckedPipeline, source: str, given: Pu
         both = pa.concat_arrays([errors, fate.errors.cast(errors.type)])
         fresh = pc.add(pc.index_in(ids, value_set=fate.again), len(errors))
         errors = both.take(pc.if_else(failed, fresh, pa.array(range(len(errors)), fresh.type)).combine_chunks())
-        entries = with_column(with_column(entries, "state", state), "tries", tries)
-        return with_column(entries, "errors", errors)
+        return with_column(with_column(with_column(entries, "state", state), "tries", tries), "errors", errors)
 
     name, version = f"q:{given.batch.id}", 2 * given.manifest.attempt - 1
     restate(lake, pipeline.key, _holders(lake, pipeline, source, chosen), {name: version}, change)

@@ -58,12 +58,13 @@ def _rewritten(
     for item in files:
         rows = snapshot.dataset([item]).to_table().cast(schema())
         ours = pc.is_in(rows["batch_id"], value_set=pa.array(sorted(batches), pa.string()))
-        before = rows.filter(ours)
+        alone = pc.all(ours).as_py()  # the usual case, and then nothing is copied
+        before = rows if alone else rows.filter(ours)
         after = change(before) if before.num_rows else before
         if after.equals(before):
             continue
         removes.append(item)
-        whole = pa.concat_tables([rows.filter(pc.invert(ours)), after])
+        whole = after if alone else pa.concat_tables([rows.filter(pc.invert(ours)), after])
         adds.append(write_entries(snapshot.root, f"part-restated-{uuid.uuid4().hex}.parquet", iter([whole])))
     return adds, removes
 

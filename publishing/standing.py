@@ -44,8 +44,10 @@ class Standing:
 
 def standings(ledger: Ledger, pipeline: str, keys: Collection[str] | None = None) -> tuple[Standing, ...]:
     """Every quarantined batch of a pipeline, or those with these keys, the oldest business date first."""
-    tries = select(TouchedRecord.batch_id, func.sum(TouchedRecord.tries).label("tries"))
-    tried = tries.where(TouchedRecord.pipeline == pipeline).group_by(TouchedRecord.batch_id).subquery()
+    tries = select(Correction.batch_id, func.sum(TouchedRecord.tries).label("tries")).join_from(
+        TouchedRecord, Correction, Correction.id == TouchedRecord.correction_id
+    )
+    tried = tries.where(TouchedRecord.pipeline == pipeline).group_by(Correction.batch_id).subquery()
     chosen = (
         select(QuarantinedBatch, func.coalesce(tried.c.tries, 0))
         .join(tried, tried.c.batch_id == QuarantinedBatch.batch_id, isouter=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
@@ -22,7 +22,7 @@ from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.corrections import joined_ids, load_changes, replays_of
 from publishing.decide import ENDING, UNPUBLISHING
-from publishing.decisions import APPROVED, WITHDRAWN, Correction, Rerun, TouchedRecord
+from publishing.decisions import WITHDRAWN, Correction, Rerun
 from publishing.decisions_journal import journal_decisions
 from publishing.ending import ask_downstream
 from publishing.export import export_folder, remove_export
@@ -35,6 +35,7 @@ from publishing.rebuild_merge import rebuild_merge, recount
 from publishing.replay import REPLAY
 from publishing.restate import restate, to_state
 from publishing.targets import replaces_unit, rows_out, unit_name
+from publishing.touched import same_fate
 from resources.lake_table import Snapshot
 
 
@@ -206,14 +207,13 @@ def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) 
             batch.reason = None
     for replay in going.alone:
         own = list(session.scalars(select(Correction).where(Correction.replay_id == replay.id)))
-        waiting = TouchedRecord.correction_id.in_([correction.id for correction in own])
-        session.execute(update(TouchedRecord).where(waiting).values(state=APPROVED))
+        same_fate(session, own, None)
         for correction in own:
             correction.replay_id = None
     for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id.in_(ids))):
         landed.status = "withdrawn"
     session.execute(delete(Delivery).where(Delivery.batch_id.in_(ids)))
-    session.execute(update(TouchedRecord).where(TouchedRecord.batch_id.in_(ids)).values(state=WITHDRAWN))
+    same_fate(session, list(session.scalars(select(Correction).where(Correction.batch_id.in_(ids)))), WITHDRAWN)
     asked: dict[str, int] = {}
     for heir in session.scalars(select(Batch).where(Batch.id.in_(going.heirs))):
         heir.status, heir.attempt = "open", heir.attempt + 1

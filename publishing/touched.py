@@ -59,23 +59,35 @@ def touched_by_replay(manifest: Manifest, fate: Fate) -> Touched:
 
 
 def settle_touched(session: Session, pipeline: str, batch_id: str, found: Touched) -> None:
-    """Marks the corrections as used by this batch, and the records that waited for it with what became of them."""
+    """Marks the corrections as used by this batch, with what became of their records; those that fared otherwise have
+    a state of their own.
+    """
     if not found.corrections:
         return
     chosen = session.scalars(select(Correction).where(Correction.id.in_(found.corrections))).all()
-    fresh = [c for c in chosen if c.kind == CORRECT and c.state == APPROVED and c.replay_id in (None, batch_id)]
-    for correction in fresh:
+    used = [c for c in chosen if c.kind == CORRECT and c.state == APPROVED and c.replay_id in (None, batch_id)]
+    fresh = [correction for correction in used if correction.fate is None]
+    for correction in used:
         correction.replay_id = batch_id
-    waiting = TouchedRecord.correction_id.in_([c.id for c in fresh]) & (TouchedRecord.state == APPROVED)
+    for correction in (*fresh, *(c for c in chosen if c.kind == DISCARD)):
+        correction.fate = DISCARDED if correction.kind == DISCARD else found.usual
+    waiting = TouchedRecord.correction_id.in_([c.id for c in fresh])
+    if found.usual == FAILED:
+        tried = update(TouchedRecord).where(waiting, TouchedRecord.pipeline == pipeline)
+        session.execute(tried.values(tries=TouchedRecord.tries + 1))
     for state, records in found.others.items():
         for start in range(0, len(records), CHUNK):
             some = TouchedRecord.record_id.in_(records[start : start + CHUNK])
             session.execute(
                 update(TouchedRecord)
                 .where(waiting, TouchedRecord.pipeline == pipeline, some)
-                .values(state=state, tries=TouchedRecord.tries + (1 if state == FAILED else 0))
+                .values(state=state, tries=TouchedRecord.tries + (state == FAILED) - (found.usual == FAILED))
             )
-    tried = TouchedRecord.tries + (1 if found.usual == FAILED else 0)
-    session.execute(update(TouchedRecord).where(waiting).values(state=found.usual, tries=tried))
-    given_up = [c.id for c in chosen if c.kind == DISCARD]
-    session.execute(update(TouchedRecord).where(TouchedRecord.correction_id.in_(given_up)).values(state=DISCARDED))
+
+
+def same_fate(session: Session, corrections: Sequence[Correction], fate: str | None) -> None:
+    """Gives all records of these corrections this fate, whatever it was before; None: they wait once more."""
+    own = TouchedRecord.correction_id.in_([correction.id for correction in corrections])
+    session.execute(update(TouchedRecord).where(own, TouchedRecord.state.is_not(None)).values(state=None))
+    for correction in corrections:
+        correction.fate = fate

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.corrections import load_changes
-from publishing.decisions import APPROVED, DISCARD, PROPOSED, REJECTED, Correction, TouchedRecord
+from publishing.decisions import APPROVED, DISCARD, PROPOSED, REJECTED, Correction
 from publishing.lake import Lake
 from publishing.ledger import now
 from publishing.quarantine import HELD, OPEN
@@ -122,11 +122,6 @@ def _decide(session: Session, lake: Lake, actor: Actor, action: str, reason: str
         Approval(
             correction_id=row.id, verdict=verdict, actor=actor.name, role=actor.role, reason=reason, made_at=now()
         )
-    )
-    session.execute(
-        update(TouchedRecord)
-        .where(TouchedRecord.pipeline == row.pipeline, TouchedRecord.correction_id == row.id)
-        .values(state=verdict)
     )
     details = {"pipeline": row.pipeline, "correction": row.id, "kind": row.kind, "records": row.records}
     audit.append(session, lake, actor, action, row.batch_id, {**details, "reason": reason})

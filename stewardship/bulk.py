@@ -179,7 +179,7 @@ def _write_cells(
     writer = None
     try:
         for part in entries:
-            cells = payloads.cells(part)
+            cells = payloads.cells(part, bulk.needed)
             texts = [cells.rows[CELL + field.name].combine_chunks() for field in bulk.needed]
             raw = pa.RecordBatch.from_arrays(texts, names=[field.name for field in bulk.needed])
             columns: dict[str, Any] = {RAW + field.name: text for field, text in zip(bulk.needed, texts, strict=True)}

@@ -112,7 +112,8 @@ def correct_values(
     with lake.ledger.read() as session:
         waiting = undecided(session, pipeline.key)
         batches = entries["batch_id"].unique().to_pylist()
-        touched = select(TouchedRecord.record_id).where(TouchedRecord.batch_id.in_(batches))
+        touched = select(TouchedRecord.record_id).join(Correction, Correction.id == TouchedRecord.correction_id)
+        touched = touched.where(Correction.batch_id.in_(batches))
         corrected = set(session.scalars(touched.where(TouchedRecord.pipeline == pipeline.key)))
     problems += [*others, *(not_free(record, waiting[record]) for record in named.values if record in waiting)]
     changes, wrong = changes_of(pipeline, named.values, Payloads(lake, pipeline).cells(entries), corrected)
@@ -297,15 +298,14 @@ def _touch(session: Session, correction: Correction, part: Any) -> None:
     records = _IDS[session.get_bind().dialect.name]
     # `WHERE true`: without it SQLite takes ON CONFLICT for the condition of a join
     statement = text(
-        "INSERT INTO touched_record (pipeline, record_id, batch_id, correction_id, state, tries) "  # noqa: S608
-        f"SELECT :pipeline, id, :batch_id, :correction_id, :state, 0 FROM {records} WHERE true "
-        "ON CONFLICT (pipeline, record_id) DO UPDATE SET "
-        "batch_id = excluded.batch_id, correction_id = excluded.correction_id, state = excluded.state"
+        "INSERT INTO touched_record (pipeline, record_id, correction_id, state, tries) "  # noqa: S608
+        f"SELECT :pipeline, id, :correction_id, NULL, 0 FROM {records} WHERE true "
+        "ON CONFLICT (pipeline, record_id) DO UPDATE SET correction_id = excluded.correction_id, state = NULL"
     )
     for start in range(0, part.num_rows, CHUNK):
         values = {
-            "pipeline": correction.pipeline, "batch_id": correction.batch_id, "correction_id": correction.id,
-            "state": PROPOSED, "ids": json.dumps(part["record_id"].slice(start, CHUNK).to_pylist()),
+            "pipeline": correction.pipeline, "correction_id": correction.id,
+            "ids": json.dumps(part["record_id"].slice(start, CHUNK).to_pylist()),
         }  # fmt: skip
         session.execute(statement, values)
 

@@ -88,14 +88,15 @@ class Payloads:
             found.append(payload.decode(Scan.of(file.facts).encoding if file else "utf-8", "replace"))
         return found
 
-    def cells(self, entries: Any) -> Cells:
-        """The cells of each entry (an Arrow table of SEALED)."""
+    def cells(self, entries: Any, only: Sequence[Field] | None = None) -> Cells:
+        """The cells of each entry (an Arrow table of SEALED), of all fields or of some."""
         payloads = self.opened(entries)
+        wanted = fields(self._pipeline) if only is None else only
         if isinstance(self._pipeline.driving.source, CsvSource):
-            return self._of_files(entries, payloads)
-        return self._of_rows(entries, payloads)
+            return self._of_files(entries, payloads, wanted)
+        return self._of_rows(entries, payloads, wanted)
 
-    def _of_files(self, entries: Any, payloads: Sequence[bytes]) -> Cells:
+    def _of_files(self, entries: Any, payloads: Sequence[bytes], wanted: Sequence[Field]) -> Cells:
         """Parsed as the reader parses a range: the records of each file, one after the other."""
         import numpy as np
         import pyarrow as pa
@@ -104,17 +105,22 @@ class Payloads:
         deliveries = pc.utf8_slice_codeunits(entries["record_id"], 0, DELIVERY)
         units = pc.binary_join_element_wise(entries["batch_id"], deliveries, ":")
         coded = units.combine_chunks().dictionary_encode()
+        if len(coded.dictionary) == 1:
+            rows, odd = self._of_file(entries, payloads, wanted)
+            return Cells(rows, frozenset(odd))
         parts, ragged = [], set()
         indices = coded.indices.to_numpy()
         for number in range(len(coded.dictionary)):
             places = np.flatnonzero(indices == number)
             chosen = entries.take(pa.array(places))
-            part, odd = self._of_file(chosen, [payloads[i] for i in places.tolist()])
+            part, odd = self._of_file(chosen, [payloads[i] for i in places.tolist()], wanted)
             parts.append(part)
             ragged |= odd
         return Cells(pa.concat_tables(parts), frozenset(ragged)) if parts else Cells(self._empty(), frozenset())
 
-    def _of_file(self, entries: Any, payloads: Sequence[bytes]) -> tuple[Any, set[str]]:
+    def _of_file(
+        self, entries: Any, payloads: Sequence[bytes], wanted: Sequence[Field]
+    ) -> tuple[Any, set[str]]:
         import numpy as np
         import pyarrow as pa
 
@@ -122,16 +128,16 @@ class Payloads:
 
         source, contract = self._pipeline.driving.source, self._pipeline.driving.contract
         assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
-        records = entries["record_id"].to_pylist()
-        file = self._file(entries["batch_id"][0].as_py(), records[0])
+        file = self._file(entries["batch_id"][0].as_py(), entries["record_id"][0].as_py())
         scan = Scan.of(file.facts) if file is not None else Scan(0, 0, 0, 0, (), source.encoding)
         names = list(scan.header or source.columns or [field.name for field in contract.fields])
-        data = b"".join(payload + b"\n" for payload in payloads)
+        data = b"\n".join(payloads) + b"\n"
         # Comments stand between records, and these are records.
         part = Range(0, len(data), 1, len(payloads))
         name = file.name if file is not None else self._pipeline.key
         try:
-            parsed = parse_range(data, part, replace(scan, comments=False), names, source, name)
+            only = [field.name for field in wanted if field.name in names]
+            parsed = parse_range(data, part, replace(scan, comments=False), names, source, name, only)
         except RecordCountError as error:
             raise Refused(f"{name}: its records cannot be split into cells under the definition of today") from error
         odd = [place for place, _ in parsed.ragged]
@@ -139,18 +145,18 @@ class Payloads:
         sound[odd] = False
         take = pa.array(np.cumsum(sound) - 1, mask=~sound)
         columns = {"record_id": entries["record_id"], "batch_id": entries["batch_id"]}
-        for field in contract.fields:
+        for field in wanted:
             at = parsed.columns.schema.get_field_index(field.name)
-            texts = parsed.columns.column(at).take(take) if at >= 0 else pa.nulls(len(payloads), pa.string())
-            columns[CELL + field.name] = texts
-        return pa.table(columns), {records[place] for place in odd}
+            texts = parsed.columns.column(at) if at >= 0 else pa.nulls(len(payloads) - len(odd), pa.string())
+            columns[CELL + field.name] = texts.take(take) if odd else texts
+        return pa.table(columns), set(entries["record_id"].take(pa.array(odd, pa.int64())).to_pylist())
 
-    def _of_rows(self, entries: Any, payloads: Sequence[bytes]) -> Cells:
+    def _of_rows(self, entries: Any, payloads: Sequence[bytes], wanted: Sequence[Field]) -> Cells:
         import pyarrow as pa
 
         rows = [json.loads(payload, parse_float=Decimal) for payload in payloads]
         columns = {"record_id": entries["record_id"], "batch_id": entries["batch_id"]}
-        for field in fields(self._pipeline):
+        for field in wanted:
             columns[CELL + field.name] = pa.array([_text(row.get(field.name), field) for row in rows], pa.string())
         return Cells(pa.table(columns), frozenset())
 

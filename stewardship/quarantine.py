@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.contract import Field
 from publishing.corrections import load_changes
-from publishing.decisions import Correction, QuarantinedBatch, TouchedRecord
+from publishing.decisions import Correction, QuarantinedBatch, TouchedRecord, record_state
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from stewardship import audit
@@ -178,9 +178,10 @@ def _record(lake: Lake, catalog: Catalog, name: str, record_id: str, clear: bool
 
 
 def _decisions(session: Session, pipeline: str, record_ids: Sequence[str]) -> dict[str, str]:
-    touched = TouchedRecord
-    chosen = select(touched.record_id, touched.state).where(
-        touched.pipeline == pipeline, touched.record_id.in_(record_ids)
+    chosen = (
+        select(TouchedRecord.record_id, record_state())
+        .join(Correction, Correction.id == TouchedRecord.correction_id)
+        .where(TouchedRecord.pipeline == pipeline, TouchedRecord.record_id.in_(record_ids))
     )
     return dict(session.execute(chosen).all())
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
-from publishing.decisions import APPROVED, PROPOSED, QuarantinedBatch, TouchedRecord
+from publishing.decisions import APPROVED, PROPOSED, Correction, QuarantinedBatch, TouchedRecord, record_state
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from publishing.quarantine import OPEN
@@ -96,9 +96,14 @@ def named_records(at: Standing, record_ids: Sequence[str]) -> tuple[Any, list[Pr
 
 def undecided(session: Session, pipeline: str) -> dict[str, str]:
     """{record id: proposed, or approved and not replayed} of records that wait for somebody already."""
-    touched = TouchedRecord
-    waiting = select(touched.record_id, touched.state).where(
-        touched.pipeline == pipeline, touched.state.in_((PROPOSED, APPROVED))
+    undecided = Correction.state.in_((PROPOSED, APPROVED)) & Correction.fate.is_(None)
+    ids = select(Correction.id).where(Correction.pipeline == pipeline, undecided)
+    if session.scalars(ids.limit(1)).first() is None:
+        return {}
+    waiting = (
+        select(TouchedRecord.record_id, record_state())
+        .join(Correction, Correction.id == TouchedRecord.correction_id)
+        .where(TouchedRecord.pipeline == pipeline, TouchedRecord.state.is_(None), undecided)
     )
     return dict(session.execute(waiting).all())
 

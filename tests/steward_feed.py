@@ -64,8 +64,7 @@ class StewardFeed(Feed):
                 for record, _, _ in rows:
                     session.merge(
                         TouchedRecord(
-                            pipeline=pipeline, record_id=record, batch_id=batch_id, correction_id=correction,
-                            state=APPROVED, tries=0,
+                            pipeline=pipeline, record_id=record, correction_id=correction, state=None, tries=0
                         )
                     )  # fmt: skip
             apply_discards(lake, pipeline)

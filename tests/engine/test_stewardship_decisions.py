@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.corrections import load_changes
-from publishing.decisions import Correction, TouchedRecord
+from publishing.decisions import Correction, TouchedRecord, record_state
 from publishing.lake import Lake, open_lake
 from publishing.quarantined import refresh_all
 from resources.engine import Engine
@@ -95,8 +95,9 @@ class Desk:
     def touched(self) -> dict[str, str]:
         names = {record: name for name, record in self.ids.items()}
         with self.lake.ledger.read() as session:
-            rows = session.scalars(select(TouchedRecord)).all()
-        return {names[row.record_id]: row.state for row in rows}
+            told = select(TouchedRecord.record_id, record_state())
+            rows = session.execute(told.join(Correction, Correction.id == TouchedRecord.correction_id)).all()
+        return {names[record]: state for record, state in rows}
 
 
 @pytest.fixture

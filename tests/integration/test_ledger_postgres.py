@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine as Database
 from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.orm import Session
 
+from publishing.decisions import Correction, TouchedRecord, record_state
 from publishing.lake import open_lake
-from publishing.ledger import Base, Batch, Claim, LandedFile, Ledger, Look
+from publishing.ledger import Base, Batch, Claim, LandedFile, Ledger, Look, now
 from publishing.rebuild_ledger import rebuild
 from publishing.verify import verify
 from resources.engine import Engine, open_engine
@@ -79,6 +82,42 @@ def test_migrations_go_up_down_and_up_again(url: str) -> None:
         migrate(database, "head")
         with database.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    finally:
+        database.dispose()
+
+
+def test_what_became_of_touched_records_survives_the_migrations(url: str) -> None:
+    """As rows of revision 0002 had it, where each record had its own state, and back."""
+    database = create_engine(url)
+    batch = {
+        "id": "b1", "key": "k", "pipeline": "app/feed", "business_date": date(2024, 1, 31), "origin": "files",
+        "arrival": 1, "status": "published", "attempt": 1, "created_at": now(),
+    }  # fmt: skip
+    correction = {
+        "id": "c1", "pipeline": "app/feed", "batch_id": "b1", "kind": "correct", "state": "approved", "records": 2,
+        "actor": "ann", "role": "steward", "reason": "typo", "made_at": now(), "sealed": "x",
+    }  # fmt: skip
+    told = text("SELECT record_id, batch_id, correction_id, state, tries FROM touched_record ORDER BY record_id")
+    before = [("r1", "b1", "c1", "replayed", 0), ("r2", "b1", "c1", "failed", 2)]
+    try:
+        migrate(database, "head")
+        migrate(database, "0002")
+        with database.begin() as connection:
+            for name, row in (("batch", batch), ("correction", correction)):
+                columns = ", ".join(row)
+                connection.execute(text(f"INSERT INTO {name} ({columns}) VALUES (:{', :'.join(row)})"), row)  # noqa: S608
+            for record in before:
+                values = dict(zip("rbcst", record, strict=True))
+                connection.execute(text("INSERT INTO touched_record VALUES ('app/feed', :r, :b, :c, :s, :t)"), values)
+        migrate(database, "head")
+        with Session(database) as session:
+            states = select(TouchedRecord.record_id, record_state(), TouchedRecord.tries)
+            states = states.join(Correction, Correction.id == TouchedRecord.correction_id)
+            found = session.execute(states.order_by(TouchedRecord.record_id)).all()
+            assert [tuple(row) for row in found] == [("r1", "replayed", 0), ("r2", "failed", 2)]
+        migrate(database, "0002")
+        with database.connect() as connection:
+            assert [tuple(row) for row in connection.execute(told)] == before
     finally:
         database.dispose()
 
