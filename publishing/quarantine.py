@@ -21,7 +21,7 @@ from processing import frame as f
 from processing.read import RawFile
 from publishing import failpoints
 from publishing.commit import committed, until_committed
-from publishing.decisions import APPROVED, CORRECT, Correction, TouchedRecord
+from publishing.decisions import APPROVED, CORRECT, Correction, TouchedRecord, record_state
 from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
@@ -89,7 +89,7 @@ def commit_quarantine(
             return None
         state = HELD if manifest.held else OPEN
         rows = rejected_rows(lake, pipeline, manifest, raw, opened_at, run_id, state, schema())
-        adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced, tried))] if records else []
+        adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced, tried, state == HELD))] if records else []
         adds += _earlier(snapshot, replaced, manifest, adds, seen)
         failpoints.reached("quarantine.written")
         before = snapshot.dataset(replaced).to_table(columns=["batch_id"])["batch_id"].unique().to_pylist()
@@ -129,7 +129,7 @@ def _tried(lake: Lake, batch: Batch, manifest: Manifest) -> Any:
     chosen = (
         select(TouchedRecord.record_id)
         .join(Correction, Correction.id == TouchedRecord.correction_id)
-        .where(TouchedRecord.state == APPROVED, Correction.state == APPROVED, Correction.kind == CORRECT)
+        .where(record_state() == APPROVED, Correction.kind == CORRECT)
         .where(TouchedRecord.pipeline == batch.pipeline, Correction.id.in_(manifest.corrections))
         .where(or_(Correction.replay_id.is_(None), Correction.replay_id == batch.id))  # else that replay counts it
     )
@@ -139,10 +139,12 @@ def _tried(lake: Lake, batch: Batch, manifest: Manifest) -> Any:
         return pa.array(session.scalars(chosen), pa.string())
 
 
-def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile], tried: Any) -> Iterator[Any]:
+def _kept(
+    tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile], tried: Any, held: bool
+) -> Iterator[Any]:
     """New entries with what outlives an attempt: given up by a steward, and how often a replay was rejected.
 
-    Of the records `tried`, this was one time more.
+    Of the records `tried`, this was one time more. Of a held attempt, what was replayed stays so: it takes no row out.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -152,11 +154,12 @@ def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile
     known = None
     if replaced and "tries" in snapshot.schema().names:
         known = snapshot.dataset(replaced).to_table(columns=["record_id", "tries"], filter=wanted).combine_chunks()
-    given_up_before = pa.array([], pa.string())
+    given_up_before = replayed = pa.array([], pa.string())
     if replaced:  # a discard may have been approved after the attempt was staged
-        discards = ds.field("state") == DISCARDED
-        before = snapshot.dataset(replaced).to_table(columns=["record_id"], filter=discards)
-        given_up_before = before["record_id"].combine_chunks()
+        staying = ds.field("state").isin([DISCARDED, REPLAYED])
+        before = snapshot.dataset(replaced).to_table(columns=["record_id", "state"], filter=staying)
+        given_up_before = _in_state(before, DISCARDED)
+        replayed = _in_state(before, REPLAYED) if held else replayed
     for rows in tables:
         errors = rows["errors"].combine_chunks()
         parents = pc.list_parent_indices(errors)
@@ -166,6 +169,10 @@ def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile
             discarded = pc.or_(discarded, pc.is_in(rows["record_id"].combine_chunks(), value_set=given_up_before))
             at = rows.schema.get_field_index("state")
             rows = rows.set_column(at, rows.schema.field(at), pc.if_else(discarded, DISCARDED, rows["state"]))
+        if len(replayed):
+            at = rows.schema.get_field_index("state")
+            stays = pc.is_in(rows["record_id"], value_set=replayed)
+            rows = rows.set_column(at, rows.schema.field(at), pc.if_else(stays, REPLAYED, rows["state"]))
         at = rows.schema.get_field_index("tries")
         if known is not None and known.num_rows:
             index = pc.index_in(rows["record_id"], value_set=known["record_id"].combine_chunks())
@@ -175,6 +182,12 @@ def _kept(tables: Iterator[Any], snapshot: Snapshot, replaced: Sequence[DataFile
             tries = pc.if_else(pc.is_in(rows["record_id"], value_set=tried), more, rows["tries"])
             rows = rows.set_column(at, rows.schema.field(at), tries)
         yield rows
+
+
+def _in_state(entries: Any, state: str) -> Any:
+    import pyarrow.compute as pc
+
+    return entries.filter(pc.equal(entries["state"], state))["record_id"].combine_chunks()
 
 
 def _write(root: Path, manifest: Manifest, tables: Iterator[Any]) -> DataFile:

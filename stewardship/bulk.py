@@ -3,8 +3,9 @@
     set        amount = abs(amount)                 over the typed columns of the driving source
     where      raw_amount = '12,5' or country = 'DE'
 
-A cell that is no value of its column's type is null in these columns; `raw_<column>` is its text as the file has it. An
-expression that gives text sets the cell as a file would hold it. Where one gives null, the cell stays as it is.
+Cells are those of the file, or as they were last corrected where that failed again. One that is no value of its
+column's type is null in these columns; `raw_<column>` is its text. An expression that gives text sets the cell as a
+file would hold it. Where one gives null, the cell stays as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline_xml.problems import Problems
 from pipeline_xml.types import STRING, DataType
 from publishing.lake import Lake
 from stewardship.cell_texts import as_texts, must_be, nulled, typed, unfit
+from stewardship.corrected_cells import Corrected
 from stewardship.new_values import change_columns, changed_only, known_columns
 from stewardship.payloads import CELL, Payloads, fields, null_values
 from stewardship.refused import Problem, Refused, Unfit
@@ -169,7 +171,7 @@ def _write_cells(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    payloads = Payloads(lake, pipeline)
+    payloads, corrected = Payloads(lake, pipeline), Corrected(lake, pipeline)
     used = {name for e in (*bulk.sets.values(), *([bulk.where] if bulk.where else [])) for name in e.columns}
     read = tuple(field for field in bulk.needed if {field.name, field.code_column} & used)  # as values, not as texts
     names = ["record_id", "batch_id", *(CELL + field.name for field in bulk.needed if field.name in bulk.sets)]
@@ -179,7 +181,7 @@ def _write_cells(
     writer = None
     try:
         for part in entries:
-            cells = payloads.cells(part, bulk.needed)
+            cells = corrected.over(payloads.cells(part, bulk.needed))
             texts = [cells.rows[CELL + field.name].combine_chunks() for field in bulk.needed]
             raw = pa.RecordBatch.from_arrays(texts, names=[field.name for field in bulk.needed])
             columns: dict[str, Any] = {RAW + field.name: text for field, text in zip(bulk.needed, texts, strict=True)}

@@ -190,3 +190,36 @@ def test_a_replay_whose_target_became_whole_is_an_attempt_of_the_unit(feed: Stew
     assert (done.origin, done.attempt, done.counts.accepted) == ("files", 2, 3)
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2), ("c", 1)]
     assert feed.run() == []
+
+
+def test_a_held_attempt_leaves_what_was_replayed(feed: StewardFeed) -> None:
+    """It takes no row out, so the replay's row stands, whatever the rules of today say of its record."""
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,x", "c,y")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.replay()
+    strict = '<satisfies id="low" severity="error" expression="v &lt; 2" description="at most one"/>'
+    feed.define(APPEND, policy='<errorPolicy onRecordError="quarantine" maxErrors="1"/>', rules=strict)
+    (held,) = feed.run(reprocess=True)
+    assert (held.status, held.counts.quarantined) == ("held", 2)
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2)]
+    assert feed.states() == {"a.csv:2": "replayed", "a.csv:3": "held"}
+    feed.define(APPEND)
+    (done,) = feed.run(reprocess=True)
+    assert (done.status, done.counts.accepted) == ("published", 2)
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2)]
+    assert feed.states() == {"a.csv:2": "replayed", "a.csv:3": "open"}
+
+
+def test_an_attempt_that_publishes_without_a_replayed_record_opens_its_entry(feed: StewardFeed) -> None:
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.replay()
+    strict = '<satisfies id="low" severity="error" expression="v &lt; 2" description="at most one"/>'
+    feed.define(APPEND, rules=strict)
+    feed.run(reprocess=True)
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1)]
+    assert feed.states() == {"a.csv:2": "open"}

@@ -448,3 +448,24 @@ def test_a_second_correction_can_go_back_to_what_the_file_had(desk: Desk) -> Non
     (done,) = replay(desk.lake, desk.pipeline, ANA, run_id="two").batches
     assert done.counts.accepted == 1
     assert ("f", Decimal("6.00")) in desk.feed.rows("staging.feed", "id", "amount")
+
+
+def test_expressions_see_what_was_corrected_before(desk: Desk) -> None:
+    """As every attempt does: the raw cells are under what was approved."""
+    desk.values({"c": {"amount": "-7"}, "e": {"id": "e", "amount": "-8", "paid": "01.02.2024", "note": None}})
+    desk.decide("approve")
+    (again,) = replay(desk.lake, desk.pipeline, ANA, run_id="one").batches
+    assert again.counts.quarantined == 2
+    wider = desk.express({"amount": "abs(amount)"}, where="raw_amount = '-7' or raw_paid is not null")
+    assert desk.changes(wider) == {
+        "b": {"amount": ("-2.50", "2.50")},
+        "c": {"amount": ("-7", "7.00")},
+        "d": {"amount": ("-4", "4.00")},
+        "e": {"amount": ("-8", "8.00")},
+    }
+    assert "ragged" not in wider.left_out
+    desk.decide("approve")
+    (done,) = replay(desk.lake, desk.pipeline, ANA, run_id="two").batches
+    assert (done.counts.accepted, done.counts.quarantined) == (3, 1)
+    found = desk.feed.rows("staging.feed", "id", "amount")
+    assert found == [(name, Decimal(v)) for name, v in zip("abce", ("1.50", "2.50", "7.00", "8.00"), strict=True)]
