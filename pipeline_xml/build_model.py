@@ -97,6 +97,7 @@ def _step(e: Element) -> Step:
             name=c.attributes.get("name", "").strip(),
             expression=c.attributes.get("expression", c.text).strip(),
             type=c.attributes.get("type"),
+            format=c.attributes.get("format"),
             where=c.where,
             places=c.all_places() | ({"expression": c.text_where} if c.text_where else {}),
         )

@@ -18,13 +18,16 @@ from pipeline_xml.fingerprint import definition_hash, rule_hash
 from pipeline_xml.lake_tables import Table
 from pipeline_xml.location import Location
 from pipeline_xml.lookups import Lookups
-from pipeline_xml.model import Application, Pipeline
+from pipeline_xml.model import Application, HiveSource, Pipeline
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
 from pipeline_xml.schema_ref import Schemas
 from pipeline_xml.types import STRING, DataType
 from pipeline_xml.written_table import WrittenTable
 
+CHANGES_BESIDE = code(
+    "LK510", "A table that is joined to the records is read by partition or in full, not by its changes."
+)
 NOT_RUNNABLE = code("LK190", "It is read and checked, and cannot run in this version.", "warning")
 
 
@@ -108,15 +111,16 @@ class PipelineCheck:
         for target in merged:
             if not target.dataset.per_record:
                 self.cannot_run("merge of rows that are no records", target.target.place("mode"))
-        self._one_line_of_records(targets)
+        self._one_line_of_records(targets, driving)
+        self._beside(driving)
 
-    def _one_line_of_records(self, targets: tuple[CheckedTarget, ...]) -> None:
-        """Targets and later steps all take the records as the last record step left them."""
-        made = dict.fromkeys(self.sources, -1)
+    def _one_line_of_records(self, targets: tuple[CheckedTarget, ...], driving: str | None) -> None:
+        """Targets, later steps and what is joined all take the records as the last record step left them."""
+        made = {driving: -1}
         used: set[int] = set()
         last = -1
         for number, plan in enumerate(self.plans):
-            if plan.output.per_record:
+            if plan.output.driving == driving and plan.output.per_record:
                 made[plan.output.name] = last = number
             else:
                 used |= {made[name] for name in plan.inputs if name in made}
@@ -124,6 +128,22 @@ class PipelineCheck:
         used |= {made[t.dataset.name] for t in targets if t.dataset.name in made}
         if used - {last}:
             self.cannot_run("records are taken before their last step", self.pipeline.where)
+
+    def _beside(self, driving: str | None) -> None:
+        """Beside the records stand lake tables, whose version an attempt can pin, and nothing made of the records."""
+        records = {driving, *(p.output.name for p in self.plans if p.output.driving == driving)}
+        for plan in self.plans:
+            for name in plan.inputs if plan.output.driving != driving else ():
+                if name in records:
+                    what = f"'{plan.output.name}' is made of '{driving}' and beside it"
+                    self.cannot_run(what, plan.step.where)
+        for name in dict.fromkeys(name for plan in self.plans for name in plan.inputs):
+            source = self.sources[name].source if name in self.sources and name != driving else None
+            if isinstance(source, HiveSource) and source.read == "changes":
+                message = f"'{name}' is joined, and read=\"changes\" would show it without what came before"
+                CHANGES_BESIDE.report(self.problems, message, source.place("read"), ("partition", "full"))
+            elif source is not None and not isinstance(source, HiveSource):
+                self.cannot_run(f"files beside the driving source: load '{name}' into a table", source.where)
 
     def cannot_run(self, what: str, where: Location) -> None:
         """Remember why this pipeline does not run yet, and warn of it."""

@@ -59,8 +59,16 @@ def check_rules(check: PipelineCheck, driving: str | None) -> tuple[tuple[RowRul
                 check.cannot_run(f"rule {rule.kind} '{rule.id}'", rule.where)
             elif contract is not None and driving is not None:
                 scope = {c.name: c.type for c in contract.columns}
+                if rule.kind in _DATASET:
+                    scope = _accepted(check, driving) or scope
                 _rule(check, name, rule, scope, rows, datasets)
     return tuple(rows), tuple(datasets)
+
+
+def _accepted(check: PipelineCheck, driving: str) -> dict[str, DataType] | None:
+    """The columns that accepted records have after the last step, over which rules on the whole batch look."""
+    last = [p.output for p in check.plans if p.output.per_record and p.output.driving == driving]
+    return last[-1].scope if last else None
 
 
 def _rule(

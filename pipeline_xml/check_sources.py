@@ -35,16 +35,23 @@ def check_sources(check: PipelineCheck) -> None:
             check.broken.add(source.id)
             continue
         check.contracts[source.id] = found
-        check.datasets[source.id] = first_dataset(source.id, found)
+        check.datasets[source.id] = first_dataset(source.id, found, _key(check, source.id))
 
 
-def first_dataset(source: str, contract: Contract) -> Dataset:
+def _key(check: PipelineCheck, source: str) -> tuple[str, ...]:
+    """The key that a source keeps: of a merged table only. A file may hold a key twice, and so may what is appended."""
+    upstream = check.sources[source].upstream if source in check.sources else None
+    written = check.around.tables.get(upstream) if upstream else None
+    return written.contract.primary_key if written is not None and written.mode == "merge" else ()
+
+
+def first_dataset(source: str, contract: Contract, key: tuple[str, ...] = ()) -> Dataset:
     """The rows of a source as its contract types them; every column is its own origin."""
     columns = tuple(
         Column(f.name, f.type, f.nullable, f.description, f.classification, frozenset({(source, f.name)}))
         for f in contract.columns
     )
-    return Dataset(source, columns, source)
+    return Dataset(source, columns, source, key=key)
 
 
 def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:

@@ -99,5 +99,11 @@ class Context:
     def reference(self, name: str, where: Location) -> Reference | None:
         return self._check.around.lookups.reference(self.pipeline.app, name, where)
 
-    def expression(self, text: str, scope: Mapping[str, DataType], where: Location) -> Expression | None:
-        return compile_expression(text, scope, where, self.problems, self._check.bindings())
+    def expression(
+        self,
+        text: str,
+        scope: Mapping[str, DataType],
+        where: Location,
+        datasets: Mapping[str, Mapping[str, DataType]] | None = None,
+    ) -> Expression | None:
+        return compile_expression(text, scope, where, self.problems, self._check.bindings(), datasets)

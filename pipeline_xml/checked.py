@@ -43,17 +43,29 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class RowOrder:
+    """The order of rows that a sort gave; ties go by arrival and record number."""
+
+    columns: tuple[str, ...]
+    descending: bool
+    nulls_first: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A named set of rows inside a pipeline.
 
     `driving` is the source whose records it holds. While `per_record`, one row is one record of that source and every
-    record is accounted for; after a step that changes what a row is (aggregate) it is False.
+    record is accounted for; after a step that changes what a row is (aggregate) it is False. `key`: columns in which no
+    two rows agree (those with a null in them apart), where that is known; `order`: as a sort left the rows.
     """
 
     name: str
     columns: tuple[Column, ...]
     driving: str
     per_record: bool = True
+    key: tuple[str, ...] = ()
+    order: RowOrder | None = None
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)
@@ -81,7 +93,8 @@ class Reference:
 class StepPlan:
     """What a transformation decided at check time. `config` is its own frozen dataclass, opaque to everybody else.
 
-    `secrets` are the references it will look up: a run makes sure of them before it computes anything.
+    `secrets` are the references it will look up: a run makes sure of them before it computes anything. `rewrites` are
+    columns of its input that the output lacks or holds other values in.
     """
 
     step: Step
@@ -91,6 +104,7 @@ class StepPlan:
     config: Any
     references: tuple[Reference, ...] = ()
     secrets: tuple[str, ...] = ()
+    rewrites: frozenset[str] = frozenset()
 
 
 class StepContext(Protocol):
@@ -106,8 +120,14 @@ class StepContext(Protocol):
         """The lookup of that name, or None after a problem was reported."""
         ...
 
-    def expression(self, text: str, scope: Mapping[str, DataType], where: Location) -> Expression | None:
-        """The compiled expression, or None after its problems were reported."""
+    def expression(
+        self,
+        text: str,
+        scope: Mapping[str, DataType],
+        where: Location,
+        datasets: Mapping[str, Mapping[str, DataType]] | None = None,
+    ) -> Expression | None:
+        """The compiled expression, or None after its problems were reported. `datasets` are those of a join."""
         ...
 
 

@@ -127,11 +127,12 @@ Source = CsvSource | HiveSource | OtherSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepColumn(Node):
-    """A `<column name expression/>` child of a step such as derive."""
+    """A `<column name expression/>` child of a step such as derive; `type` and `format` are those of a cast."""
 
     name: str
     expression: str
     type: str | None = None
+    format: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

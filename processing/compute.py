@@ -8,8 +8,10 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from pipeline_xml.checked import CheckedPipeline, CheckedTarget, StepPlan
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.model import HiveSource
 from processing import frame as f
+from processing.lines import is_beside, later_steps, needed_steps, record_steps
 from processing.rejects import Reason, alive, reject
 from processing.rules import apply_row_rules
 from processing.step import Runner, Runtime
@@ -19,40 +21,48 @@ if TYPE_CHECKING:
 
 Materialise = Callable[["DataFrame"], "DataFrame"]
 
-def record_steps(pipeline: CheckedPipeline) -> tuple[StepPlan, ...]:
-    """The steps after which one row is still one record of the driving source."""
-    return tuple(s for s in pipeline.steps if s.output.per_record)
-
-
-def later_steps(pipeline: CheckedPipeline) -> tuple[StepPlan, ...]:
-    """The steps after record accounting ended."""
-    return tuple(s for s in pipeline.steps if not s.output.per_record)
-
-
 def record_frame(
     pipeline: CheckedPipeline,
     rows: DataFrame,
+    beside: Mapping[str, DataFrame],
     runners: Mapping[str, Runner],
     runtime: Runtime,
     materialise: Materialise,
 ) -> DataFrame:
-    """Every record of the driving source with its columns, identity, final `_status` and `_errors`."""
+    """Every record of the driving source with its columns, identity, final `_status` and `_errors`.
+
+    `beside` are the frames of the tables that are joined, by source. Where steps write over columns of a table's
+    records, `_original` keeps those of rejected ones.
+    """
     from pyspark.sql import functions as F
 
     rows = apply_row_rules(rows, pipeline.row_rules, runtime.bindings())
-    frames = {pipeline.driving.source.id: rows}
+    steps = record_steps(pipeline)
+    keeps = isinstance(pipeline.driving.source, HiveSource) and any(plan.rewrites for plan in steps)
+    if keeps:
+        columns = [F.col(c.name) for c in pipeline.driving.contract.columns]
+        rows = rows.withColumn(f.ORIGINAL, F.struct(*columns))
     last = pipeline.driving.source.id
-    for plan in record_steps(pipeline):
+    frames = {last: rows, **beside}
+    for plan in needed_steps(pipeline, steps):
         runner = runners[plan.kind]
         if runner.several_passes:
             frames |= {name: materialise(frames[name]) for name in plan.inputs}
-        last = plan.output.name
-        frames[last] = runner.apply(plan, frames, runtime)
+        made = runner.apply(plan, frames, runtime)
+        if is_beside(pipeline, plan):
+            frames[plan.output.name] = made.where(alive())
+        else:
+            last = plan.output.name
+            frames[last] = made
     frames[last] = _reject_null_keys(pipeline, frames[last])
     status = F.coalesce(F.col(f.STATUS), F.lit(f.ACCEPTED))
     if pipeline.pipeline.error_policy.on_record_error == "skip":
         status = F.when(status == f.QUARANTINED, F.lit(f.SKIPPED)).otherwise(status)
-    return frames[last].withColumn(f.STATUS, status)
+    found = frames[last].withColumn(f.STATUS, status)
+    if keeps:
+        rejected = F.col(f.STATUS) == F.lit(f.QUARANTINED)
+        found = found.withColumn(f.ORIGINAL, F.when(rejected, F.col(f.ORIGINAL)))
+    return found
 
 
 def _reject_null_keys(pipeline: CheckedPipeline, rows: DataFrame) -> DataFrame:
@@ -84,7 +94,11 @@ def stamp(rows: DataFrame, batch_id: str, opened_at: datetime) -> DataFrame:
 
 
 def later_frames(
-    pipeline: CheckedPipeline, accepted: DataFrame, runners: Mapping[str, Runner], runtime: Runtime
+    pipeline: CheckedPipeline,
+    accepted: DataFrame,
+    beside: Mapping[str, DataFrame],
+    runners: Mapping[str, Runner],
+    runtime: Runtime,
 ) -> list[DataFrame]:
     """The output of each step after the accounting boundary, computed from the accepted records.
 
@@ -92,15 +106,16 @@ def later_frames(
     """
     from pyspark.sql import functions as F
 
-    alive = accepted.withColumn(f.STATUS, F.lit(None).cast("string"))
-    alive = alive.withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
-    frames: dict[str, Any] = {pipeline.driving.source.id: alive}
-    frames |= {plan.output.name: alive for plan in record_steps(pipeline)}
+    living = accepted.withColumn(f.STATUS, F.lit(None).cast("string"))
+    living = living.withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
+    frames: dict[str, Any] = {pipeline.driving.source.id: living, **beside}
+    frames |= {plan.output.name: living for plan in record_steps(pipeline)}
     outputs = []
-    for plan in later_steps(pipeline):
+    for plan in needed_steps(pipeline, later_steps(pipeline)):
         rows = runners[plan.kind].apply(plan, frames, runtime)
         frames[plan.output.name] = rows.where(F.col(f.STATUS).isNull())
-        outputs.append(frames[plan.output.name])
+        if not is_beside(pipeline, plan):
+            outputs.append(frames[plan.output.name])
     return outputs
 
 

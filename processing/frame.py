@@ -25,6 +25,9 @@ ERRORS = "_errors"  # array<struct<rule,column,code,message,severity: string>>, 
 ERROR_FIELDS = ("rule", "column", "code", "message", "severity")
 ERRORS_DDL = "array<struct<rule:string,column:string,code:string,message:string,severity:string>>"
 
+# struct of a rejected record's columns as its table had them, null for others; only where steps write over columns
+ORIGINAL = "_original"
+
 ACCEPTED = "accepted"
 QUARANTINED = "quarantined"
 DEDUPLICATED = "deduplicated"

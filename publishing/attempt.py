@@ -26,6 +26,7 @@ from publishing.quarantine import commit_quarantine
 from publishing.stage import AttemptInput, stage
 from publishing.targets import Publication
 from publishing.touched import touched_by_attempt
+from publishing.upstream import pinned_beside
 from resources.secrets import SecretMissing
 
 
@@ -79,6 +80,7 @@ def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: st
     Also where the manifest is written: its targets are those of the definition it was made by.
     """
     references = {r.id: r.content_hash for step in pipeline.steps for r in step.references}
+    references |= pinned_beside(lake, pipeline)
     today = (pipeline.definition_hash, pipeline.rule_hash, references)
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline_xml.checked import CheckedTarget
+from pipeline_xml.checked import CheckedTarget, RowOrder
 from pipeline_xml.model import CsvTarget
+from processing import frame as f
 from publishing import failpoints
 from publishing.durable import write_whole
 from publishing.lake import Lake
@@ -93,18 +94,22 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(folder: Path, name: str, target: CheckedTarget, staged: Path, files: Sequence[DataFile]) -> int:
-    """Groups are sorted by all columns, so that the same ones make the same bytes; records stay as they were staged."""
+    """In the order of the dataset's sort. Without one groups are sorted by all columns, so that the same ones make the
+    same bytes, and records stay as they were staged."""
     import pyarrow as pa
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
     chosen, columns = target.target, list(target.dataset.names)
     assert isinstance(chosen, CsvTarget)  # noqa: S101 - the caller chose by kind
+    ordered = target.dataset.order is not None or not target.dataset.per_record
+    ties = [f.ARRIVAL, f.SOURCE_RECORD] if target.dataset.per_record else []
     parts: Iterator[Any] = (
-        _with_partition(pq.ParquetFile(staged / item.path).read(), item).select(columns) for item in files
+        _with_partition(pq.ParquetFile(staged / item.path).read(), item).select([*columns, *(ties if ordered else [])])
+        for item in files
     )
-    if not target.dataset.per_record and files:
-        parts = iter([pa.concat_tables(parts).sort_by([(c, "ascending") for c in columns])])
+    if ordered and files:
+        parts = iter([_sorted(pa.concat_tables(parts), target.dataset.order, ties or columns).select(columns)])
     aside = folder / f".{name}.{uuid.uuid4().hex}"
     rows = 0
     options = pc.WriteOptions(include_header=False, delimiter=chosen.delimiter)
@@ -122,6 +127,16 @@ def _write(folder: Path, name: str, target: CheckedTarget, staged: Path, files: 
     finally:
         aside.unlink(missing_ok=True)
     return rows
+
+
+def _sorted(rows: Any, order: RowOrder | None, ties: Sequence[str]) -> Any:
+    import pyarrow.compute as pc
+
+    direction = "descending" if order is not None and order.descending else "ascending"
+    first = order.columns if order is not None else ()
+    placement = "at_start" if order is not None and order.nulls_first else "at_end"
+    keys = [(c, direction, placement) for c in first] + [(c, "ascending", "at_end") for c in ties if c not in first]
+    return rows.take(pc.sort_indices(rows, sort_keys=keys))
 
 
 def _with_partition(rows: Any, item: DataFile) -> Any:

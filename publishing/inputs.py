@@ -25,7 +25,7 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput
-from publishing.upstream import REWRITTEN, TableInput, table_input
+from publishing.upstream import REWRITTEN, TableInput, table_input, versions_beside
 
 _FAULTS = re.compile(r"; (?=[a-z_]+: )")  # between two faults; a message may hold the sign as well
 
@@ -150,6 +150,7 @@ def whole_batch(
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table,
         corrections=tuple(layers),
+        versions=versions_beside(attempt.references or {}),
     )
     if not layers:
         return given

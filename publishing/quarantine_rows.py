@@ -117,9 +117,12 @@ def _with_partition(batch: Any, partition: Mapping[str, str | None], schema: Any
 
 
 def _of_table(pipeline: CheckedPipeline, rows: Mapping[str, Any]) -> Payloads:
-    """The rows themselves as JSON."""
+    """The rows themselves as JSON, as their table had them."""
     import pyarrow as pa
 
+    if f.ORIGINAL in rows:
+        original = rows[f.ORIGINAL]
+        rows = dict(zip((x.name for x in original.type), original.flatten(), strict=True))
     names = [c.name for c in pipeline.driving.contract.columns if c.name in rows]
     values = {name: rows[name].to_pylist() for name in names}
     texts = {

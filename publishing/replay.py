@@ -39,6 +39,7 @@ from publishing.replay_fate import fate_of, settle_entries
 from publishing.stage import AttemptInput
 from publishing.targets import Publication
 from publishing.touched import touched_by_replay
+from publishing.upstream import versions_beside
 
 REPLAY = "replay"
 TRIAL = "trial-"  # what a computation aside stages stands in a folder of its own
@@ -227,6 +228,7 @@ def _given(
         opened_at=aware(attempt.opened_at),
         corrections=tuple(wanted),
         judged=False,
+        versions=versions_beside(attempt.references or {}),
     )
     folder = overlay_folder(lake, batch, attempt.number)
     return only_changed(lake, pipeline, given, files, folder, changes)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.contract import Field
 from pipeline_xml.model import CsvSource, HiveTarget
 from processing import frame as f
-from processing.compute import later_frames, later_steps, record_frame, stamp, target_columns
+from processing.compute import later_frames, record_frame, stamp, target_columns
+from processing.lines import beside_names, later_steps, read_beside
 from processing.read import RawFile, read_records
 from processing.read_table import read_lake_rows
 from processing.step import Runtime
@@ -23,7 +25,7 @@ from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import Counts, StepLine
-from publishing.upstream import TableInput
+from publishing.upstream import TableInput, table_beside
 from publishing.verdict import judge
 from resources.lake_table import NULL_PARTITION, DataFile
 
@@ -57,6 +59,7 @@ class AttemptInput:
     corrections: tuple[str, ...] = ()
     judged: bool = True
     waived: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)  # of tables read beside; without one, the newest
 
     @property
     def by_file(self) -> bool:
@@ -80,7 +83,8 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
 
     runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets)
     runners = registry()
-    rows = record_frame(pipeline, _read(lake, pipeline, given), runners, runtime, materialise)
+    beside = _read_beside(lake, pipeline, given)
+    rows = record_frame(pipeline, _read(lake, pipeline, given), beside, runners, runtime, materialise)
     direct = _direct_target(pipeline)
     partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
@@ -96,7 +100,13 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     failpoints.reached("stage.records")
     counted, rules, rejecting = count_records(root, records, given.by_file)
     lines = _reconcile(pipeline, given, counted)
-    targets, steps = _later_targets(lake, pipeline, given, root, runners, runtime, direct, lines)
+    accepted_folder = root / "records" / f"{f.STATUS}={f.ACCEPTED}"
+    accepted: DataFrame | None = None
+    if accepted_folder.is_dir():
+        accepted = session.read.parquet(str(accepted_folder))
+    elif beside:  # a right or full join has rows even where no record is left
+        accepted = out.drop(f.STATUS).limit(0)
+    targets, steps = _later_targets(lake, pipeline, given, root, accepted, beside, runners, runtime, direct, lines)
     manifest = Manifest(
         batch=given.batch_id,
         attempt=given.attempt,
@@ -127,14 +137,26 @@ def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFra
     if given.table is None:
         assert isinstance(source, CsvSource)  # noqa: S101 - a batch of files has a file source
         return read_records(session, source, pipeline.driving.contract, given.raw)
+    return _rows_of(session, given.table, columns, given.overlay)
+
+
+def _rows_of(session: Any, table: TableInput, columns: Sequence[Field], overlay: str | None = None) -> DataFrame:
     from pyspark.sql import functions as F
 
-    table = given.table
     files = [(str(table.snapshot.root / item.path), dict(item.partition)) for item in table.files]
-    rows: DataFrame = read_lake_rows(session, files, columns, given.overlay)
+    rows: DataFrame = read_lake_rows(session, files, columns, overlay)
     if table.business_date is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(table.business_date.isoformat()).cast("date"))
     return rows
+
+
+def _read_beside(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> dict[str, DataFrame]:
+    """The rows of the tables that are joined, each of the version that the attempt pinned."""
+    frames = {}
+    for source in read_beside(pipeline):
+        table = table_beside(lake, pipeline, source, given.versions, given.business_date)
+        frames[source.source.id] = _rows_of(lake.engine.session, table, source.contract.columns)
+    return frames
 
 
 def _named(rows: DataFrame, partition_by: Sequence[str]) -> DataFrame:
@@ -245,6 +267,8 @@ def _later_targets(
     pipeline: CheckedPipeline,
     given: AttemptInput,
     root: Path,
+    accepted: DataFrame | None,
+    beside: Mapping[str, DataFrame],
     runners: Mapping[str, Any],
     runtime: Runtime,
     direct: int | None,
@@ -253,15 +277,12 @@ def _later_targets(
     """Writes the rows of every target that are not the accepted records; and the chain of the later steps."""
     from pyspark.sql import functions as F
 
-    session = lake.engine.session
-    accepted_folder = root / "records" / f"{f.STATUS}={f.ACCEPTED}"
     later = [i for i, t in enumerate(pipeline.targets) if i != direct and _has_own_files(t)]
     accepted_count = sum(line.counts.accepted for line in lines)
     targets: dict[int, list[DataFile]] = {}
     steps: list[StepLine] = []
-    if accepted_folder.is_dir() and later:
-        accepted = session.read.parquet(str(accepted_folder))
-        outputs = later_frames(pipeline, accepted, runners, runtime)
+    if accepted is not None and later:
+        outputs = later_frames(pipeline, accepted, beside, runners, runtime)
         frames = {plan.output.name: rows for plan, rows in zip(later_steps(pipeline), outputs, strict=True)}
         written: dict[tuple[str, tuple[str, ...]], int] = {}
         for position in later:
@@ -281,14 +302,14 @@ def _later_targets(
             targets[position] = staged_files(root, folder)
             written[(target.dataset.name, partition_by)] = position
         written_rows = {pipeline.targets[i].dataset.name: sum(x.records for x in files) for i, files in targets.items()}
-        plans = later_steps(pipeline)
+        plans, apart = later_steps(pipeline), beside_names(pipeline)
         sizes: dict[str, int] = {}
         for number, plan in enumerate(plans):
             # A name is that of its last step: what a target wrote counts for that one.
             last = all(other.output.name != plan.output.name for other in plans[number + 1 :])
             after = written_rows.get(plan.output.name) if last else None
             after = outputs[number].count() if after is None else after
-            before = sum(sizes.get(name, accepted_count) for name in plan.inputs)
+            before = sum(sizes.get(name, accepted_count) for name in plan.inputs if name not in apart)
             steps.append(StepLine(plan.kind, before, after, f"{plan.kind} changes what a row is"))
             sizes[plan.output.name] = after
     return targets, steps

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,9 +17,10 @@ from urllib.parse import unquote
 
 from sqlalchemy import func, or_, select
 
-from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.checked import CheckedPipeline, CheckedSource
 from pipeline_xml.model import HiveSource, HiveTarget
 from processing.frame import BUSINESS_DATE, RECORD_ID
+from processing.lines import read_beside
 from processing.scan_result import business_date as period_end
 from publishing.intake import batch_key, journal_open_batches
 from publishing.lake import Lake
@@ -27,6 +28,7 @@ from publishing.ledger import Batch, now
 from resources.lake_table import DataFile, LakeTable, Snapshot
 
 REWRITTEN = "upstream_rewritten"
+_TABLE = "table:"  # before the name of a source, among the references that an attempt pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,43 @@ def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInp
         files = [item for item in files if item.may_hold(BUSINESS_DATE, day.isoformat())]
     wanted = None if day is None else ds.field(BUSINESS_DATE) == day
     return TableInput(window.table, snapshot, tuple(files), day, snapshot.dataset(files).count_rows(filter=wanted))
+
+
+class TableNotThere(Exception):
+    """A table that is to be joined was never published (permanent: run the pipeline that writes it first)."""
+
+
+def pinned_beside(lake: Lake, pipeline: CheckedPipeline) -> dict[str, str]:
+    """The tables that are read beside the driving source with their versions of now; what an attempt pins."""
+    found = {}
+    for source in read_beside(pipeline):
+        if source.upstream is not None:
+            table = lake.table(source.upstream)
+            if not table.exists:
+                name = ".".join(source.upstream)
+                raise TableNotThere(f"{pipeline.key}: '{source.source.id}' is joined, and {name} was never published")
+            found[f"{_TABLE}{source.source.id}"] = str(table.snapshot().version)
+    return found
+
+
+def versions_beside(pins: Mapping[str, str]) -> dict[str, int]:
+    """{source: version} of what `pinned_beside` gave to an attempt."""
+    return {name.removeprefix(_TABLE): int(version) for name, version in pins.items() if name.startswith(_TABLE)}
+
+
+def table_beside(
+    lake: Lake, pipeline: CheckedPipeline, source: CheckedSource, versions: Mapping[str, int], day: date
+) -> TableInput:
+    """The rows of a table beside the driving source: of the batch's date where it says read="partition"."""
+    if source.upstream is None:
+        raise ValueError(f"{pipeline.key}: '{source.source.id}' is no table")
+    name = ".".join(source.upstream)
+    snapshot = lake.table(source.upstream).snapshot(versions.get(source.source.id))
+    files = snapshot.files()
+    only = day if isinstance(source.source, HiveSource) and source.source.read == "partition" else None
+    if only is not None:
+        files = [item for item in files if item.may_hold(BUSINESS_DATE, only.isoformat())]
+    return TableInput(name, snapshot, tuple(files), only, 0)
 
 
 class UpstreamFileGone(Exception):

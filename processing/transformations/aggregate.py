@@ -24,10 +24,10 @@ from pipeline_xml.model import Step
 from pipeline_xml.place import items
 from pipeline_xml.problems import nearest
 from pipeline_xml.types import BIGINT, DOUBLE, DataType, decimal
-from processing import frame as names
 from processing.rejects import alive
 from processing.step import Runtime
 from processing.transformations.attributes import INCOMPLETE, WRONG_TYPE, WRONG_VALUE, Attributes, derived_from
+from processing.unrecorded import without_identity
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expr
@@ -92,7 +92,7 @@ class Aggregate:
             after.append(Column(metric.alias, metric.type, nullable, "", classification, origins))
             metrics.append(metric)
         config = Config(tuple(c.name for c in groups), tuple(metrics))
-        return read.plan(source, after, config, per_record=False)
+        return read.plan(source, after, config, per_record=False, key=config.group_by)
 
     def _metric(self, item: str, where: Location, source: Dataset, read: Attributes) -> Metric | None:
         function, *rest = (part.strip() for part in item.split(":"))
@@ -138,15 +138,9 @@ class Aggregate:
         config: Config = plan.config
         rows = frames[plan.inputs[0]].filter(alive())
         measured = [_measured(metric).alias(f"_m{i}") for i, metric in enumerate(config.metrics)]
-        date = F.max(names.BUSINESS_DATE).alias(names.BUSINESS_DATE)
-        grouped = rows.groupBy(*config.group_by).agg(*measured, date)
+        grouped = rows.groupBy(*config.group_by).agg(*measured)
         finished = [_finished(metric, F.col(f"_m{i}")).alias(metric.alias) for i, metric in enumerate(config.metrics)]
-        nothing = {
-            names.RECORD_ID: "string", names.SENDER: "string", names.ARRIVAL: "bigint", names.SOURCE_FILE: "string",
-            names.SOURCE_RECORD: "bigint", names.STATUS: "string", names.ERRORS: names.ERRORS_DDL,
-        }  # fmt: skip
-        empty = [F.lit(None).cast(type_).alias(name) for name, type_ in nothing.items()]
-        return grouped.select(*config.group_by, *finished, names.BUSINESS_DATE, *empty)
+        return without_identity(grouped, [*config.group_by, *finished], runtime.business_date)
 
 
 def _measured(metric: Metric) -> Expr:

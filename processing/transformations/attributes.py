@@ -59,21 +59,21 @@ class Attributes:
         if found is None:
             known = tuple(self.context.datasets)
             message = f"unknown dataset '{wanted}' in <{self.step.kind} {name}>: it must exist before this step"
-            self.report(UNKNOWN_DATASET, message, self.place(name), known, _did_you_mean(wanted, known))
+            self.report(UNKNOWN_DATASET, message, self.place(name), known, did_you_mean(wanted, known))
         return found
 
     def choice(self, name: str, valid: tuple[str, ...], default: str) -> str:
         value = self.text(name) or default
         if value not in valid:
             message = f"<{self.step.kind} {name}> cannot be '{value}'"
-            self.report(WRONG_VALUE, message, self.place(name), valid, _did_you_mean(value, valid))
+            self.report(WRONG_VALUE, message, self.place(name), valid, did_you_mean(value, valid))
         return value
 
     def column(self, name: str, dataset: Dataset, where: Location, within_what: str) -> Column | None:
         found = dataset.column(name)
         if found is None:
             message = f"unknown column '{name}' in <{self.step.kind} {within_what}>"
-            self.report(UNKNOWN_COLUMN, message, where, dataset.names, _did_you_mean(name, dataset.names))
+            self.report(UNKNOWN_COLUMN, message, where, dataset.names, did_you_mean(name, dataset.names))
         return found
 
     def columns(self, name: str, dataset: Dataset) -> tuple[Column, ...]:
@@ -106,18 +106,52 @@ class Attributes:
                 self.report(NOT_YET, message, self.place(name), (), "leave it out")
 
     def plan(
-        self, source: Dataset, columns: Iterable[Column], config: object, *, per_record: bool | None = None
+        self,
+        source: Dataset,
+        columns: Iterable[Column],
+        config: object,
+        *,
+        per_record: bool | None = None,
+        key: tuple[str, ...] | None = None,
+        anew: Iterable[str] = (),
     ) -> StepPlan | None:
-        """The plan with an output named by `as`, else `source`'s name; None where something failed."""
+        """The plan with an output named by `as`, else `source`'s name; None where something failed.
+
+        Key and order of the source hold on while their columns come through untouched (`anew`: those that get other
+        values) and rows stay what they are. `key` is a new key.
+        """
         if self.failed:
             return None
+        after = tuple(columns)
+
+        changed = set(anew)
+
+        def untouched(names: Iterable[str]) -> bool:
+            return per_record is None and all(n not in changed and source.column(n) in after for n in names)
+
+        known = source.key if untouched(source.key) else ()
         output = replace(
             source,
             name=self.text("as") or source.name,
-            columns=tuple(columns),
+            columns=after,
             per_record=source.per_record if per_record is None else per_record,
+            key=known if key is None else key,
+            order=source.order if source.order and untouched(source.order.columns) else None,
         )
-        return StepPlan(self.step, self.step.kind, (source.name,), output, config)
+        rewritten = frozenset(c.name for c in source.columns if c.name in changed or c not in after)
+        return StepPlan(self.step, self.step.kind, (source.name,), output, config, rewrites=rewritten)
+
+    def pairs(self, name: str, form: str) -> list[tuple[str, str, Location]]:
+        """The items of a list of `a=b`, each with its place; those of another form are reported and left out."""
+        found = []
+        for item in items(self.step.attributes.get(name)):
+            left, equals, right = (part.strip() for part in item.partition("="))
+            if left and equals and right:
+                found.append((left, right, self.place(name, item)))
+            else:
+                message = f"'{item}' in <{self.step.kind} {name}> is not of the form {form}"
+                self.report(WRONG_VALUE, message, self.place(name, item))
+        return found
 
 
 def derived_from(columns: Iterable[Column]) -> tuple[str | None, frozenset[tuple[str, str]]]:
@@ -133,6 +167,6 @@ def from_reference(field: Field, reference: str, name: str, nullable: bool) -> C
     return Column(name, field.type, nullable, field.description, field.classification, origins)
 
 
-def _did_you_mean(value: str, valid: Iterable[str]) -> str:
+def did_you_mean(value: str, valid: Iterable[str]) -> str:
     close = nearest(value, valid)
     return f"Did you mean {close}?" if close else ""

@@ -60,7 +60,7 @@ class Deduplicate:
         order = self._order(read, source, context) if keep == "latest" else ()
         doubles = frozenset(c.name for c in keys if c.type.kind == "double")
         config = Config(tuple(c.name for c in keys), keep, tuple(c.name for c in order), losers, doubles)
-        return read.plan(source, source.columns, config)
+        return read.plan(source, source.columns, config, key=config.keys)
 
     def _order(self, read: Attributes, source: Dataset, context: StepContext) -> tuple[Column, ...]:
         if read.text("orderBy"):

@@ -85,12 +85,8 @@ class Lookup:
             pairs = [(key, key, read.place("reference")) for key in keys if key not in missing]
         else:
             pairs = []
-            for item in items(read.text("on")):
-                left, equals, right = (part.strip() for part in item.partition("="))
-                where = read.place("on", item)
-                if not (left and equals and right):
-                    read.report(WRONG_VALUE, f"'{item}' in <lookup on> is not column=reference column", where)
-                elif right not in fields:
+            for left, right, where in read.pairs("on", "column=reference column"):
+                if right not in fields:
                     close = nearest(right, fields)
                     message = f"unknown column '{right}' of reference '{reference.id}' in <lookup on>"
                     hint = f"Did you mean {close}?" if close else ""

@@ -86,7 +86,7 @@ class Mask:
             config = replace(config, secret_ref=secret_ref, key_id=key_id)
         masked = set(config.columns)
         after = (replace(c, type=STRING, classification=None) if c.name in masked else c for c in source.columns)
-        plan = read.plan(source, after, config)
+        plan = read.plan(source, after, config, anew=masked)
         return replace(plan, secrets=(config.secret_ref,)) if plan and config.secret_ref else plan
 
     def _keep_last(self, read: Attributes) -> int:

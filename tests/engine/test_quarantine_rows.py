@@ -70,6 +70,21 @@ def test_rejects_of_a_table_are_its_rows_as_json(feed: Feed) -> None:
     assert entries(feed, "exceptions.reader") == {("a.csv", 2): ('{"id": "b"}', {}, {"merge.keys"})}
 
 
+def test_rejects_of_a_table_are_kept_as_they_came_whatever_steps_wrote_over_them(feed: Feed) -> None:
+    feed.define(v=NUMBER)
+    feed.land("a.csv", "id,v", "a,1", "b,2")
+    feed.run()
+    steps = """<rename source="t" columns="id=v2"/>
+      <cast source="t"><column name="v" type="string"/></cast>
+      <mask source="t" columns="v2" strategy="redact"/><filter source="t" condition="v = '1'"/>"""
+    feed.define_reader("changes", steps=steps)
+    feed.run("reader")
+    found = entries(feed, "exceptions.reader")
+    assert {at: text for at, (text, _, _) in found.items()} == {("a.csv", 2): '{"id": "b", "v": 2}'}
+    accepted = delta_dataset(feed.folder("standardization.copy")).to_table(columns=["v2", "v"])
+    assert accepted.to_pylist() == [{"v2": "***", "v": "1"}]
+
+
 def test_rejects_of_a_partitioned_target(feed: Feed) -> None:
     feed.define('<hive table="staging.feed" mode="append" partitionBy="_business_date"/>')
     feed.land("a.csv", "id,v", "a,1", "b,x")

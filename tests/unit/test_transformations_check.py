@@ -63,6 +63,19 @@ def told(tmp_path: Path, steps: str, **rest: object) -> list[tuple[str, str]]:
         ('<derive source="s"><column name="Price" expression="n"/></derive>', "LK303", 'Price"'),
         ('<aggregate source="s" groupBy="id" metrics="count:c,sum:n:C"/>', "LK303", 'sum:n:C"'),
         ('<derive source="s"><column name="ingest_date" expression="n"/></derive>', "LK303", 'ingest_date"'),
+        ('<rename source="s" columns="id=key,nn=m"/>', "LK204", 'nn=m"'),
+        ('<rename source="s" columns="id=N"/>', "LK303", 'id=N"'),
+        ('<rename source="s" columns="id=a,id=b"/>', "LK309", 'id=b"'),
+        ('<rename source="s" columns="id"/>', "LK302", 'id"'),
+        ('<select source="s" columns="id,nn"/>', "LK204", 'nn"'),
+        ('<select source="s" columns=","/>', "LK307", ',"'),
+        ('<cast source="s"/>', "LK307", "<cast"),
+        ('<cast source="s"><column name="id" type="integer"/></cast>', "LK304", 'integer"'),
+        ('<cast source="s"><column name="id" type="int" format="yyyy"/></cast>', "LK302", 'yyyy"'),
+        ('<cast source="s" onInvalid="drop"><column name="id" type="int"/></cast>', "LK302", 'drop"'),
+        ('<sort source="s" orderBy="nn"/>', "LK204", 'nn"'),
+        ('<join left="s" right="s" condition="s.id = s.id"/>', "LK302", 's" condition'),
+        ('<join left="s" right="t" condition="s.id = t.id"/>', "LK301", 't" condition'),
     ],
 )
 def test_a_mistake_is_told_at_its_word(tmp_path: Path, step: str, code: str, place: str) -> None:
@@ -75,6 +88,25 @@ def test_an_unknown_column_names_those_there_are_and_the_nearest(tmp_path: Path)
     (problem,) = problems(tmp_path, '<deduplicate source="s" keys="prise"/>', SOURCE)
     assert problem.valid == ("id", "n", "big", "price", "wide", "rate", "ssn", "day")
     assert problem.hint == "Did you mean price?"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "code", "place"),
+    [
+        ('condition="s.id = o.id"', "LK303", 'o" condition'),
+        ('condition="s.id = o.nope" rightPrefix="o_"', "LK211", 'o.nope"'),
+        ('condition="s.rate = o.rate" rightPrefix="o_"', "LK304", "s.rate"),
+        ('condition="s.n &gt; o.n" rightPrefix="o_"', "LK307", "s.n"),
+        ('condition="s.n + o.n" rightPrefix="o_"', "LK304", "s.n"),
+        ('condition="s.id = o.id and s.big / 2 = o.rate" rightPrefix="o_"', "LK310", "s.id"),
+        ('condition="s.id = o.id" rightPrefix="1_"', "LK303", '1_"'),
+    ],
+)
+def test_a_mistake_of_a_join_is_told_at_its_word(tmp_path: Path, attributes: str, code: str, place: str) -> None:
+    other = f'<rename source="s" columns="day=d" as="o"/><join left="s" right="o" {attributes}/>'
+    found = told(tmp_path, other)
+    assert found[0][0] == code
+    assert found[0][1].startswith(place)
 
 
 def test_all_mistakes_of_a_step_come_at_once(tmp_path: Path) -> None:
@@ -110,3 +142,14 @@ def test_latest_takes_the_order_of_the_contract(tmp_path: Path) -> None:
     ordered = {**SOURCE, "x-orderBy": ["day", "n"]}
     (plan,) = checked(tmp_path, '<deduplicate source="s" keys="id" keep="latest"/>', ordered).steps
     assert plan.config.order_by == ("day", "n")
+
+
+def test_sort_holds_until_its_columns_change(tmp_path: Path) -> None:
+    steps = """<sort source="s" orderBy="n,id" direction="desc"/><rename source="s" columns="n=m"/>
+      <filter source="s" condition="m &gt; 0"/><mask source="s" columns="id" strategy="redact"/>"""
+    sort, rename, kept, mask = (plan.output.order for plan in checked(tmp_path, steps, SOURCE).steps)
+    assert sort is not None
+    assert (sort.columns, sort.descending, sort.nulls_first) == (("n", "id"), True, False)
+    assert rename is not None
+    assert (rename.columns, kept) == (("m", "id"), rename)
+    assert mask is None
