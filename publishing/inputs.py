@@ -126,6 +126,7 @@ def attempt_input(
         attempt=attempt.number if number is None else number,
         business_date=batch.business_date,
         opened_at=aware(attempt.opened_at),
+        versions=versions_beside(attempt.references or {}),
     )
     return whole_batch(lake, pipeline, batch, files, given, layers, overlay_folder(lake, batch, given.attempt))
 
@@ -150,7 +151,6 @@ def whole_batch(
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table,
         corrections=tuple(layers),
-        versions=versions_beside(attempt.references or {}),
     )
     if not layers:
         return given

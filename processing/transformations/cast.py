@@ -37,6 +37,7 @@ class Cast:
     attributes: Mapping[str, bool] = {"source": True, "onInvalid": False, "as": False}
     example = '<cast source="loans"><column name="opened" type="date" format="dd.MM.yyyy"/></cast>'
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

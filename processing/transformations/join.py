@@ -59,6 +59,7 @@ class Join:
     }  # fmt: skip
     example = '<join left="loans" right="branches" type="left" condition="loans.branch = branches.branch"/>'
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

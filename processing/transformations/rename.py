@@ -27,6 +27,7 @@ class Rename:
     attributes: Mapping[str, bool] = {"source": True, "columns": True, "as": False}
     example = '<rename source="loans" columns="amt=amount, ccy=currency"/>'
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

@@ -26,6 +26,7 @@ class Select:
     attributes: Mapping[str, bool] = {"source": True, "columns": True, "as": False}
     example = '<select source="loans" columns="loan_id, amount"/>'
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)

@@ -31,6 +31,7 @@ class Sort:
     attributes: Mapping[str, bool] = {"source": True, "orderBy": True, "direction": False, "nulls": False, "as": False}
     example = '<sort source="loans" orderBy="branch, loan_id" direction="desc" nulls="last"/>'
     several_passes = False
+    compares_records = False
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)
