@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,7 @@ class Lake:
         self._stack = stack
         self._engine = engine
         self._connect_spark = connect_spark
+        self._opening: Future[Engine] | None = None
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -54,6 +56,17 @@ class Lake:
     def engine(self) -> Engine:
         if self._engine is not None:
             return self._engine
+        return self._opening.result() if self._opening is not None else self._open_engine()
+
+    def begin_engine(self) -> None:
+        """Starts the engine aside, which takes about a second; whoever uses it waits for what is left of that.
+
+        An engine that cannot be started says so there.
+        """
+        if self._engine is None and self._opening is None and "engine" not in self.__dict__:
+            self._opening = self._stack.enter_context(ThreadPoolExecutor(1)).submit(self._open_engine)
+
+    def _open_engine(self) -> Engine:
         wanted = self.settings
         return self._stack.enter_context(open_engine(wanted.engine, wanted.spark_remote, self._connect_spark))
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
@@ -18,7 +18,7 @@ from publishing.corrections import apply_discards
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch, Claim, LandedFile
+from publishing.ledger import Attempt, Batch, Claim, LandedFile, Look
 from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
@@ -28,6 +28,7 @@ from publishing.upstream import persist_table_batches
 from resources.failures import by_name
 
 Announce = Callable[[BatchOutcome], None]
+LONG_COPY = 64 * 1024 * 1024  # bytes whose copy leaves time to start an engine beside it
 OPEN = Batch.status.in_(("open", "failed"))  # what a run brings to its end
 
 
@@ -125,11 +126,18 @@ def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> lis
         if made is not None:
             fresh.append(made.id)
         odd += [s for s in look_at(lake.settings, source, zone) if not s.regular]
+    if _bytes_of(lake, fresh) >= LONG_COPY:
+        lake.begin_engine()
     for each in fresh:
         settled = settle_claim(lake, pipeline, each)
         odd += settled.unreadable
         copies += settled.duplicates
     return [_unreadable(s) for s in {o.name: o for o in odd}.values()] + [_duplicate(c) for c in copies]
+
+
+def _bytes_of(lake: Lake, claims: Collection[str]) -> int:
+    with lake.ledger.read() as session:
+        return int(session.scalar(select(func.sum(Look.size)).where(Look.claim_id.in_(claims))) or 0)
 
 
 def _duplicate(file: LandedFile) -> BatchOutcome:

@@ -6,12 +6,16 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from pipeline_xml.checked import Catalog
+from publishing.lake import open_lake
 from resources.engine import Engine, EngineUnavailable, find_java, open_engine, session_settings
+from resources.settings import Settings
 
 _WITHOUT_FAREWELL = """
 import os, sys
@@ -100,3 +104,25 @@ def test_a_remote_that_does_not_answer_is_named_without_its_token() -> None:
         with pytest.raises(EngineUnavailable, match=f"127.0.0.1:{port}") as told, open_engine("spark", remote):
             pass
     assert "hidden-token" not in str(told.value)
+
+
+def test_an_engine_begun_beside_other_work_serves_and_ends_with_the_lake(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "config", tmp_path / "data")
+    with open_lake(settings, Catalog(tmp_path, ()), None) as lake:
+        lake.begin_engine()
+        lake.begin_engine()
+        assert lake.engine.session.range(3).count() == 3
+        assert lake.engine is lake.engine
+        session = lake.engine.session
+    assert session.is_stopped
+    with open_lake(settings, Catalog(tmp_path, ()), None) as lake:
+        lake.begin_engine()  # nobody asks for it: it is ended all the same
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_an_engine_begun_that_cannot_start_says_so_where_it_is_used(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "config", tmp_path / "data", "spark", spark_remote="sc://127.0.0.1:1")
+    with open_lake(settings, Catalog(tmp_path, ()), None) as lake:
+        lake.begin_engine()
+        with pytest.raises(EngineUnavailable, match="no Spark Connect server answers"):
+            _ = lake.engine
