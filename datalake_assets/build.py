@@ -19,8 +19,10 @@ from datalake_assets.way_back import way_back_sensors
 from datalake_assets.work import OpenWork
 from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
 from publishing.claim import landing_pipelines
-from resources.definitions import lake_description, opened_for_a_run
+from resources.definitions import lake_description, opened_for_a_run, s3_client_of_dagster
+from resources.secrets import SecretResolver
 from resources.settings import Settings
+from resources.zones import zone_opener
 from sensors.landing import Launch, landing_sensor, look_into
 from sensors.schedules import pipeline_schedule
 
@@ -67,6 +69,7 @@ def _replays(catalog: Catalog) -> Iterator[dg.AssetsDefinition]:
 def _sensors(
     settings: Settings, catalog: Catalog, jobs: Mapping[str, dg.JobDefinition]
 ) -> Iterator[dg.SensorDefinition]:
+    open_zone = zone_opener(settings.data, SecretResolver(settings.secrets), s3_client_of_dagster)
     for application in catalog.applications:
         for zone in application.zones:
             fed = landing_pipelines(application, zone)
@@ -75,7 +78,7 @@ def _sensors(
                     names.identifier(f"{application.name}__{zone.id}__landing"),
                     zone,
                     dg.AssetKey([zone.app, "landing", zone.id]),
-                    look_into(settings, application, zone),
+                    look_into(settings, application, zone, open_zone),
                     {checked.pipeline.id: launch(application, checked, jobs) for checked in fed},
                 )
 

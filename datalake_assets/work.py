@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
 from publishing.standing import Standing, standings
-from resources.definitions import pyspark_session
+from resources.definitions import pyspark_session, s3_client_of_dagster
 from resources.settings import Settings
 from stewardship.actors import Actor
 
@@ -114,7 +114,7 @@ def lake_work(settings: Settings, catalog: Catalog) -> OpenWork:
     def opened() -> Iterator[Work]:
         from publishing.lake import open_lake
 
-        with open_lake(settings, catalog, connect_spark=pyspark_session) as lake:
+        with open_lake(settings, catalog, connect_spark=pyspark_session, connect_s3=s3_client_of_dagster) as lake:
             yield LakeWork(lake)
 
     return opened

@@ -234,6 +234,8 @@ def _zone(e: Element, app: str) -> LandingZone:
         type=cast(Any, a["type"]),
         uri=a["uri"],
         secret_ref=a.get("secretRef"),
+        host_key=a.get("hostKey"),
+        endpoint=a.get("endpoint"),
         poll=a.get("poll", "PT30S"),
         settle=a.get("settle", "PT0S"),
         done_marker=a.get("doneMarker"),

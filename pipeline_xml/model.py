@@ -250,7 +250,10 @@ class JobPipeline(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandingZone(Node):
-    """Where files arrive. `poll` and `settle` are ISO-8601 durations; for type `local` the uri is a folder."""
+    """Where files arrive. `poll` and `settle` are ISO-8601 durations; for type `local` the uri is a folder.
+
+    `host_key` is the SFTP server's: a public key line or SHA256:<fingerprint>; `endpoint` the URL of an S3 server.
+    """
 
     app: str
     id: str
@@ -259,6 +262,8 @@ class LandingZone(Node):
     secret_ref: str | None = None
     poll: str = "PT30S"
     settle: str = "PT0S"
+    host_key: str | None = None
+    endpoint: str | None = None
     done_marker: str | None = None
     ignore: str | None = None
     max_files: int = 1000

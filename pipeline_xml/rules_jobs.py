@@ -157,12 +157,3 @@ def webhook_is_secret(applications: tuple[Application, ...], report: Report) -> 
         for note in job.notifications:
             if note.kind == "webhook" and "url" in note.places:
                 report("the url of a webhook is a secret", note.place("url"), hint='urlSecretRef="NAME_OF_THE_SECRET"')
-
-
-@catalog_rule("LK602")
-def local_zone(applications: tuple[Application, ...], report: Report) -> None:
-    """The uri of a local landing zone is a folder, relative to the lake root or absolute, without '..'."""
-    for application in applications:
-        for zone in application.zones:
-            if zone.type == "local" and ("://" in zone.uri or ".." in zone.uri.split("/")):
-                report(f"'{zone.uri}' is no folder", zone.place("uri"), hint='as uri="landing/orders"')

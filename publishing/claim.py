@@ -1,7 +1,7 @@
 """Looking and claiming: what a sensor tick or a headless run does before anything is read.
 
-A look is (zone, name, size, version): the version of a local file is its modification time and inode. A look is in one
-claim; the unique constraint of the ledger decides between two that look at the same time.
+A look is (zone, name, size, version); what a version is, resources/zone.py says. A look is in one claim; the unique
+constraint of the ledger decides between two that look at the same time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -25,20 +24,9 @@ from pipeline_xml.model import CsvSource, LandingZone
 from publishing import failpoints
 from publishing.ledger import Claim, Ledger, Look, now
 from resources.settings import Settings
+from resources.zone import Sighting, Zone
 
 CLAIM_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A file as it stands in its zone now. `regular` is False for a folder, a socket, a broken link."""
-
-    name: str
-    uri: str
-    size: int
-    version: str
-    modified: float
-    regular: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,59 +47,33 @@ class Observation:
     oldest_seconds: float
 
 
-def lake_path(settings: Settings, text: str) -> Path:
-    """A path or file URI of a definition; relative ones start at the lake root."""
-    return settings.data / text.removeprefix("file://")
-
-
 def zone_name(source: CsvSource) -> str:
     return source.landing or f"path:{source.path}"
 
 
-def look_at(settings: Settings, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
+def look_at(place: Zone, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
     """Every entry that the source's path or pattern names, by name. Files with temporary names are not seen."""
+    there = list(place.entries())
     if zone is not None:
-        folder = lake_path(settings, zone.uri)
-        pattern = re.compile(source.pattern or ".*")
-        entries = [e for e in folder.iterdir() if pattern.fullmatch(e.name)] if folder.is_dir() else []
-    else:
-        path = lake_path(settings, source.path or "")
-        anchor = Path(path.anchor)
-        entries = list(anchor.glob(str(path.relative_to(anchor))))
-    found = []
-    for entry in sorted(entries, key=lambda e: (e.name, str(e))):
-        if zone is not None and _waits(entry, zone):
-            continue
-        try:
-            stat = entry.stat()
-        except OSError:  # gone again, or a link to nothing: looked at on the next tick
-            continue
-        found.append(
-            Sighting(
-                entry.name,
-                str(entry),
-                stat.st_size,
-                f"{stat.st_mtime_ns}:{stat.st_ino}",
-                stat.st_mtime,
-                entry.is_file(),
-            )
-        )
-    return found
+        names = {each.name for each in there}
+        pattern = re.compile(source.pattern or ".*", re.DOTALL)
+        there = [each for each in there if pattern.fullmatch(each.name) and not _waits(each.name, names, zone)]
+    return sorted(there, key=lambda each: (each.name, each.uri))
 
 
-def _waits(entry: Path, zone: LandingZone) -> bool:
-    if zone.ignore and any(fnmatch.fnmatch(entry.name, glob.strip()) for glob in zone.ignore.split(",")):
+def _waits(name: str, names: Collection[str], zone: LandingZone) -> bool:
+    if zone.ignore and any(fnmatch.fnmatchcase(name, glob.strip()) for glob in zone.ignore.split(",")):
         return True
-    return bool(zone.done_marker) and not entry.with_name(entry.name + str(zone.done_marker)).exists()
+    return bool(zone.done_marker) and name + str(zone.done_marker) not in names
 
 
 def settle(
-    settings: Settings, source: CsvSource, zone: LandingZone | None, seen: dict[str, tuple[int, str, float]], at: float
+    place: Zone, source: CsvSource, zone: LandingZone | None, seen: dict[str, tuple[int, str, float]], at: float
 ) -> tuple[list[Sighting], dict[str, tuple[int, str, float]]]:
     """Splits what is there into settled files and a memory of the others: name -> (size, version, first seen so)."""
     wait = parse_duration(zone.settle) if zone is not None else timedelta(0)
     settled, memory = [], {}
-    for item in look_at(settings, source, zone):
+    for item in look_at(place, source, zone):
         size, version, since = seen.get(item.name, (item.size, item.version, at))
         if (size, version) != (item.size, item.version):
             since = at
@@ -123,13 +85,13 @@ def settle(
     return settled, memory
 
 
-def look_until_settled(settings: Settings, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
+def look_until_settled(place: Zone, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
     """For a headless run: looks, waits for the settle time where anything is there, and takes what stayed as it was."""
-    settled, memory = settle(settings, source, zone, {}, time.time())
+    settled, memory = settle(place, source, zone, {}, time.time())
     if not memory or zone is None:
         return settled
     time.sleep(parse_duration(zone.settle).total_seconds())
-    return settle(settings, source, zone, memory, time.time())[0]
+    return settle(place, source, zone, memory, time.time())[0]
 
 
 def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting]) -> Claim | None:
@@ -199,7 +161,7 @@ def landing_pipelines(app: CheckedApplication, zone: LandingZone) -> list[Checke
 
 
 def claim_ready(
-    settings: Settings, app: CheckedApplication, zone: LandingZone, cursor: str | None
+    settings: Settings, app: CheckedApplication, zone: LandingZone, cursor: str | None, place: Zone
 ) -> tuple[list[ReadyClaim], str, Observation]:
     """One tick: claims what has settled for each pipeline of the zone; returns every claim that no run has settled yet.
 
@@ -218,7 +180,7 @@ def claim_ready(
             source = pipeline.driving.source
             assert isinstance(source, CsvSource)  # noqa: S101 - landing_pipelines chose these
             seen = {name: tuple(value) for name, value in memory.get(pipeline.pipeline.id, {}).items()}
-            settled, unsettled = settle(settings, source, zone, seen, at)
+            settled, unsettled = settle(place, source, zone, seen, at)
             left[pipeline.pipeline.id] = unsettled
             fresh = unclaimed(ledger, pipeline.key, zone.id, settled)
             waiting |= {s.name: s for s in fresh}

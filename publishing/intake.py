@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -17,13 +16,13 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from processing.scan_result import Scan, business_date
 from publishing import failpoints
-from publishing.claim import Sighting
 from publishing.claim_entries import batch_document, journal_claim, journal_copies
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch, Claim, Delivery, LandedFile, Look, now
-from publishing.raw import ChangedWhileRead, RawCopy, copy_to_raw, scan_raw
+from publishing.raw import RawCopy, copy_to_raw, scan_raw
 from resources.failures import DiskFull, named
+from resources.zone import ChangedWhileRead, Sighting, Zone
 
 MAX_FILES = 1000
 MAX_BYTES = 10 * 1024**3
@@ -83,20 +82,21 @@ def _take(
 ) -> list[Sighting]:
     """Copies every file of a claim and persists what they become; returns those that could not be read."""
     arrived, gone, unreadable = [], [], []
-    for look in looks:
-        try:
-            copied = _copy_once(lake, pipeline, look)
-        except (ChangedWhileRead, FileNotFoundError):
-            gone.append(look)
-            continue
-        except OSError as error:
-            ours = str(error.filename or "").startswith(str(lake.settings.data / "raw"))
-            if ours or isinstance(named(error), DiskFull):  # raw cannot be written: the sender's file is not to blame
-                raise
-            gone.append(look)
-            unreadable.append(Sighting(look.name, look.uri, look.size, error.strerror or "unreadable", 0.0))
-            continue
-        arrived.append(_identify(pipeline, source, claim, look, copied))
+    with lake.zone(source, pipeline.driving.zone) as place:
+        for look in looks:
+            try:
+                copied = _copy_once(lake, pipeline, place, look)
+            except (ChangedWhileRead, FileNotFoundError):
+                gone.append(look)
+                continue
+            except OSError as error:
+                ours = str(error.filename or "").startswith(str(lake.settings.data / "raw"))
+                if ours or isinstance(named(error), DiskFull):  # raw cannot be written: the sender is not to blame
+                    raise
+                gone.append(look)
+                unreadable.append(Sighting(look.name, look.uri, look.size, error.strerror or "unreadable", 0.0))
+                continue
+            arrived.append(_identify(pipeline, source, claim, look, copied))
     journal_copies(lake, claim, [(a.look, a.copy.content_id) for a in arrived])
     failpoints.reached("claim.copied")
     with lake.ledger.write() as session:
@@ -106,7 +106,7 @@ def _take(
     return unreadable
 
 
-def _copy_once(lake: Lake, pipeline: CheckedPipeline, look: Look) -> RawCopy:
+def _copy_once(lake: Lake, pipeline: CheckedPipeline, place: Zone, look: Look) -> RawCopy:
     """Copies the file, or takes up the copy that a run before a crash made: the sender may have removed his by now."""
     source, contract = pipeline.driving.source, pipeline.driving.contract
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
@@ -114,7 +114,8 @@ def _copy_once(lake: Lake, pipeline: CheckedPipeline, look: Look) -> RawCopy:
     if look.content_id is not None:
         path = root / look.content_id
         return RawCopy(look.content_id, path, path.stat().st_size, scan_raw(path, source, contract))
-    copied = copy_to_raw(Path(look.uri), look.version, root, source, contract)
+    seen = Sighting(look.name, look.uri, look.size, look.version, 0.0)
+    copied = copy_to_raw(place, seen, root, source, contract)
     failpoints.reached("raw.copied")
     with lake.ledger.write() as session:
         session.get_one(Look, look.id).content_id = copied.content_id

@@ -5,18 +5,23 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pipeline_xml.checked import Catalog
+from pipeline_xml.model import CsvSource, LandingZone
 from publishing.journal import Journal
 from publishing.ledger import Ledger
 from resources.engine import Connect, Engine, connect, open_engine
 from resources.lake_table import LakeTable
 from resources.secrets import SecretResolver
 from resources.settings import Settings
+from resources.zone import Zone
+from resources.zone_local import WildcardZone
+from resources.zone_s3 import ConnectS3, s3_client
+from resources.zones import lake_path, zone_opener
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,13 @@ class Lake:
     """Paths below the lake root, the ledger, the journal, secrets and the engine."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, stack: ExitStack, engine: Engine | None, connect_spark: Connect
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        stack: ExitStack,
+        engine: Engine | None,
+        connect_spark: Connect,
+        connect_s3: ConnectS3,
     ) -> None:
         self.settings = settings
         self.catalog = catalog
@@ -41,6 +52,7 @@ class Lake:
         self._engine = engine
         self._connect_spark = connect_spark
         self._opening: Future[Engine] | None = None
+        self._open_zone = zone_opener(settings.data, self.secrets, connect_s3)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -69,6 +81,13 @@ class Lake:
     def _open_engine(self) -> Engine:
         wanted = self.settings
         return self._stack.enter_context(open_engine(wanted.engine, wanted.spark_remote, self._connect_spark))
+
+    @contextmanager
+    def zone(self, source: CsvSource, zone: LandingZone | None) -> Iterator[Zone]:
+        """The zone of a source, or the files that its path names; SecretMissing where it names a secret of none."""
+        wildcards = WildcardZone(lake_path(self.settings.data, source.path or ""))
+        with closing(self._open_zone(zone) if zone is not None else wildcards) as opened:
+            yield opened
 
     def raw_root(self, pipeline: str) -> Path:
         return self.settings.data / "raw" / pipeline
@@ -106,8 +125,12 @@ class Lake:
 
 @contextmanager
 def open_lake(
-    settings: Settings, catalog: Catalog, engine: Engine | None = None, connect_spark: Connect = connect
+    settings: Settings,
+    catalog: Catalog,
+    engine: Engine | None = None,
+    connect_spark: Connect = connect,
+    connect_s3: ConnectS3 = s3_client,
 ) -> Iterator[Lake]:
     """Opens nothing by itself; closes what it opened. An engine that is given is used and left open."""
     with ExitStack() as stack:
-        yield Lake(settings, catalog, stack, engine, connect_spark)
+        yield Lake(settings, catalog, stack, engine, connect_spark, connect_s3)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import uuid
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,14 @@ from pipeline_xml.contract import Contract
 from pipeline_xml.model import CsvSource
 from processing.scan import Scanner
 from processing.scan_result import Scan
-from resources.failures import Transient
+from publishing.durable import write_whole
+from resources.zone import CHUNK, Sighting, Zone, ZoneUnreachable
 
 WORKING = ".utf8"  # beside the raw file: the text that offsets speak of, where the file itself is UTF-16
-CHUNK = 4 * 1024 * 1024
-
-
-class ChangedWhileRead(Transient):
-    """The file in the zone is not the one that was claimed any more (transient: it is looked at again)."""
+SYNCED = ".synced"  # beside a copy that is being made: how many bytes of it are known to be on the disk
+SYNC_BYTES = 256 * 1024 * 1024  # a copy that a crash breaks off is taken up from the last multiple
+TRIES = 3  # to take up a lost connection, each without a byte gained
+PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,46 +35,112 @@ class RawCopy:
     scan: Scan
 
 
-def copy_to_raw(source_path: Path, version: str, raw_root: Path, source: CsvSource, contract: Contract) -> RawCopy:
-    """Streams a file into `<raw_root>/<content id>`; OSError where it cannot be read."""
+def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, contract: Contract) -> RawCopy:
+    """Streams a file into `<raw_root>/<content id>`, or what is missing of it where a copy broke off before.
+
+    OSError and ChangedWhileRead as the zone says them; ZoneUnreachable once the server stays lost.
+    """
     raw_root.mkdir(parents=True, exist_ok=True)
-    aside = raw_root / f".copy-{uuid.uuid4().hex}"
-    working = aside.with_name(aside.name + WORKING)
+    part = _Part.of(seen, raw_root)
+    working = part.path.with_name(part.path.name + WORKING)
     digest = hashlib.sha256()
     scanner = Scanner(source, contract)
-    size = 0
+    start, size = part.length(), 0
     try:
-        with (
-            source_path.open("rb") as inp,
-            aside.open("xb") as out,
-            working.open("xb") as text,
-            ThreadPoolExecutor(1) as writer,
-        ):
-            _same(os.fstat(inp.fileno()), version)
-            writing = None
-            while chunk := inp.read(CHUNK):
+        with part.path.open("r+b" if start else "wb") as out, working.open("wb") as text, ThreadPoolExecutor(1) as pool:
+            out.seek(start)
+            out.truncate()
+            writing: Future[int] | None = None
+            try:
+                for chunk in _pieces(zone, seen, part.path, start):
+                    if writing is not None:
+                        writing.result()
+                        writing = None
+                    if size >= start:
+                        writing = pool.submit(out.write, chunk)  # while it is hashed and scanned
+                    digest.update(chunk)
+                    decoded = scanner.feed(chunk)
+                    if scanner.transcodes:
+                        text.write(decoded)
+                    size += len(chunk)
+                    if size // SYNC_BYTES > (size - len(chunk)) // SYNC_BYTES and size > start:
+                        if writing is not None:
+                            writing.result()
+                        part.sync(out.fileno(), size)
+            finally:
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(out.write, chunk)  # while it is hashed and scanned
-                digest.update(chunk)
-                decoded = scanner.feed(chunk)
-                if scanner.transcodes:
-                    text.write(decoded)
-                size += len(chunk)
-            if writing is not None:
-                writing.result()
-            _same(os.fstat(inp.fileno()), version)
-            for written in (out, text):
-                written.flush()
-                os.fsync(written.fileno())
+                out.flush()
+                part.sync(out.fileno(), out.tell())
+            text.flush()
+            os.fsync(text.fileno())
         final = raw_root / digest.hexdigest()
         if scanner.transcodes:
             _place(working, final.with_name(final.name + WORKING))
-        _place(aside, final)
+        _place(part.path, final)
+    except ZoneUnreachable:
+        raise  # the beginning stays, for the next run
+    except BaseException:
+        part.remove()
+        raise
     finally:
-        aside.unlink(missing_ok=True)
         working.unlink(missing_ok=True)
+    part.remove()
     return RawCopy(digest.hexdigest(), final, size, scanner.finish())
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A copy that is being made, of one version of one file; the pipeline's lock keeps two from making it."""
+
+    path: Path
+
+    @staticmethod
+    def of(seen: Sighting, raw_root: Path) -> _Part:
+        identity = "\x00".join((seen.uri, seen.version, str(seen.size)))
+        return _Part(raw_root / f".copy-{hashlib.sha256(identity.encode()).hexdigest()[:32]}")
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(self.path.name + SYNCED)
+
+    def length(self) -> int:
+        """The bytes that a copy before this one left and that are known to be on the disk."""
+        try:
+            synced = int(self._mark.read_text())
+            return synced if self.path.stat().st_size >= synced else 0
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def sync(self, descriptor: int, length: int) -> None:
+        os.fsync(descriptor)
+        if length >= CHUNK:  # less is copied again as fast as it is found
+            write_whole(self._mark, str(length).encode())
+
+    def remove(self) -> None:
+        self._mark.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+
+def _pieces(zone: Zone, seen: Sighting, part: Path, start: int) -> Iterator[bytes]:
+    """What was copied before, then the rest of the file; a connection that is lost is taken up where it broke."""
+    at, tries = 0, 0
+    with part.open("rb") as have:
+        while at < start:
+            chunk = have.read(min(CHUNK, start - at))
+            at += len(chunk)
+            yield chunk
+    while True:
+        try:
+            for chunk in zone.read(seen, at):
+                at, tries = at + len(chunk), 0
+                yield chunk
+            return
+        except ZoneUnreachable:
+            tries += 1
+            if tries == TRIES:
+                raise
+            time.sleep(PAUSE * tries)
 
 
 def scan_raw(path: Path, source: CsvSource, contract: Contract) -> Scan:
@@ -94,8 +161,3 @@ def _place(aside: Path, final: Path) -> None:
     if not final.exists():
         aside.chmod(stat.S_IRUSR)
         aside.replace(final)
-
-
-def _same(found: os.stat_result, version: str) -> None:
-    if f"{found.st_mtime_ns}:{found.st_ino}" != version:
-        raise ChangedWhileRead("the file changed while it was copied; it is taken once it stays as it is")

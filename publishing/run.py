@@ -12,7 +12,7 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from publishing import failpoints
 from publishing.apart import run_apart
-from publishing.claim import Sighting, claim, look_at, look_until_settled, unsettled_claims, zone_name
+from publishing.claim import claim, look_at, look_until_settled, unsettled_claims, zone_name
 from publishing.claim_entries import journaled_claims
 from publishing.corrections import apply_discards
 from publishing.intake import journal_open_batches, settle_claim
@@ -26,6 +26,7 @@ from publishing.replay import REPLAY, TRIAL
 from publishing.taking_back import finish_taking_back
 from publishing.upstream import persist_table_batches
 from resources.failures import by_name
+from resources.zone import Sighting
 
 Announce = Callable[[BatchOutcome], None]
 LONG_COPY = 64 * 1024 * 1024  # bytes whose copy leaves time to start an engine beside it
@@ -121,11 +122,12 @@ def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> lis
     copies: list[LandedFile] = []
     fresh = [each for each, _ in unsettled_claims(lake.ledger, pipeline.key)]
     if claim_id is None:
-        sightings = look_until_settled(lake.settings, source, zone)
-        made = claim(lake.ledger, pipeline.key, zone_name(source), sightings)
-        if made is not None:
-            fresh.append(made.id)
-        odd += [s for s in look_at(lake.settings, source, zone) if not s.regular]
+        with lake.zone(source, zone) as place:
+            sightings = look_until_settled(place, source, zone)
+            made = claim(lake.ledger, pipeline.key, zone_name(source), sightings)
+            if made is not None:
+                fresh.append(made.id)
+            odd += [s for s in look_at(place, source, zone) if not s.regular]
     if _bytes_of(lake, fresh) >= LONG_COPY:
         lake.begin_engine()
     for each in fresh:

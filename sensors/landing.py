@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import LandingZone
 from publishing.claim import Observation, ReadyClaim, claim_ready
 from resources.settings import Settings
+from resources.zones import OpenZone
 
 REQUESTS_A_TICK = 50  # submitting one takes 0.16 s of the 60 s that a tick may last; the rest wait for the next tick
 TRIES = 3  # runs of one claim that ended without settling it
@@ -32,9 +34,14 @@ class Launch:
     claim_tag: str
 
 
-def look_into(settings: Settings, application: CheckedApplication, zone: LandingZone) -> Look:
+def look_into(settings: Settings, application: CheckedApplication, zone: LandingZone, open_zone: OpenZone) -> Look:
     """The look of a real zone: claims in the ledger, opens no engine."""
-    return lambda cursor: claim_ready(settings, application, zone, cursor)
+
+    def look(cursor: str | None) -> tuple[Sequence[ReadyClaim], str, Observation]:
+        with closing(open_zone(zone)) as place:
+            return claim_ready(settings, application, zone, cursor, place)
+
+    return look
 
 
 def landing_sensor(

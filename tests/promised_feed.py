@@ -23,7 +23,7 @@ from tests.delta_rows import delta_dataset
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 NUMBER: Mapping[str, Any] = {"type": "integer"}
-ZONE = '<resources><landingZone id="zone" type="local" uri="landing"/></resources>'
+ZONE = '<resources><landingZone id="zone" {}/></resources>'
 DATED = "(?P&lt;business_date&gt;[0-9]{8})"
 APPEND = '<hive table="staging.feed" mode="append"/>'
 MERGE = '<hive table="staging.feed" mode="merge" keys="id" orderBy="v"/>'
@@ -60,12 +60,13 @@ class Feed:
         snapshot: bool = False,
         policy: str = "",
         rules: str = "",
+        zone: str = 'type="local" uri="landing"',
         **columns: Any,
     ) -> None:
         contract = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **(columns or {"v": NUMBER})}}
         whole = ' snapshot="true"' if snapshot else ""
         source = f'<csv id="s" landing="zone" pattern="{pattern}" header="true" schemaRef="schemas/s.json"{whole}/>'
-        self._write("staging", "resources", "zone.xml", ZONE)
+        self._write("staging", "resources", "zone.xml", ZONE.format(zone))
         self._write("staging", "schemas", "s.json", json.dumps(contract))
         if rules:
             self._write("exceptions", "rules", "pack.xml", f'<rulePack id="pack">{rules}</rulePack>')

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline_xml.model import CsvSource
 from publishing.claim import settle
+from resources.zone_local import LocalZone
 from tests.faults.children import feed_at, run, start
 from tests.promised_feed import APPEND, DATED, MERGE, NUMBER, Feed
 
@@ -96,7 +97,8 @@ def test_set_back_while_a_file_settles(tmp_path: Path) -> None:
     memory: dict[str, tuple[int, str, float]] = {}
     waits = []
     for at in (now, now - 86_400, now - 86_400 + 3_600):
-        settled, memory = settle(feed.settings, source, replace(zone, settle="PT1H"), memory, at)
+        place = LocalZone(feed.settings.data / "landing")
+        settled, memory = settle(place, source, replace(zone, settle="PT1H"), memory, at)
         waits.append([s.name for s in settled])
     assert waits == [[], [], ["a_20240101.csv"]]
 

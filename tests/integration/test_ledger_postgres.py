@@ -37,8 +37,9 @@ FILES = 40
 CLAIMING = """
 import sys, time
 from pathlib import Path
-from publishing.claim import Sighting, claim
+from publishing.claim import claim
 from publishing.ledger import Ledger
+from resources.zone import Sighting
 
 url, start, files = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 ledger = Ledger(url)

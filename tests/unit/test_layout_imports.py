@@ -17,7 +17,7 @@ ROOMS = (
     "control_plane", "command_line",
 )
 NEVER = {("control_plane", "sensors"), ("control_plane", "datalake_assets")}
-HEAVY = ("pyspark", "pandas", "great_expectations", "deltalake", "boto3")
+HEAVY = ("pyspark", "pandas", "great_expectations", "deltalake", "boto3", "asyncssh")
 NO_NAMES = {"utils", "common", "helpers", "core", "manager", "base"}
 
 

@@ -1,0 +1,232 @@
+"""Real servers for landing zones: OpenSSH and asyncssh for SFTP, moto and versitygw for S3."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from resources.zone_s3 import S3Access, s3_client
+
+USER, PASSWORD = "sender", "letmein-please"
+SSHD = shutil.which("sshd") or next((p for p in ("/usr/sbin/sshd",) if Path(p).exists()), None)
+VERSITYGW = shutil.which("versitygw")
+SSHD_CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+PidFile {folder}/sshd.pid
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+MaxStartups {startups}
+Subsystem sftp internal-sftp
+"""
+
+
+@dataclass
+class SftpServer:
+    """`private_key` logs in; `host_key` is the server's public key, one line; files lie in `root`."""
+
+    port: int
+    root: Path
+    host_key: str
+    private_key: bytes
+    user: str
+    process: subprocess.Popen[bytes] | None = None
+    stop: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def uri(self) -> str:
+        return f"sftp://{self.user}@127.0.0.1:{self.port}{self.folder}"
+
+    @property
+    def folder(self) -> str:
+        return str(self.root) if self.process is not None else "/in"
+
+
+def _new_key() -> asyncssh.SSHKey:
+    return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@contextmanager
+def openssh_server(folder: Path, startups: str = "10:30:100") -> Iterator[SftpServer]:
+    """Debian's sshd on a free port, ended by its process id."""
+    assert SSHD is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / "in"
+    root.mkdir()
+    host, login = _new_key(), _new_key()
+    host.write_private_key(str(folder / "host_key"))
+    (folder / "host_key").chmod(0o600)
+    login.write_private_key(str(folder / "login_key"))
+    (folder / "login_key").chmod(0o600)
+    (folder / "authorized_keys").write_bytes(login.export_public_key())
+    port = free_port()
+    (folder / "sshd_config").write_text(SSHD_CONFIG.format(port=port, folder=folder, startups=startups))
+    Path("/run/sshd").mkdir(exist_ok=True)
+    process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
+    try:
+        await_port(port)
+        public = host.export_public_key().decode().strip()
+        private = (folder / "login_key").read_bytes()
+        user = os.environ.get("USER") or "root"
+        yield SftpServer(port, root, public, private, user, process)
+    finally:
+        for child in children(process.pid):
+            with_suppressed_kill(child)
+        process.kill()
+        process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that sshd made for its connections."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    own = [int(line) for line in found.stdout.split()]
+    return [each for child in own for each in (*children(child), child)]
+
+
+def with_suppressed_kill(pid: int, by: int = signal.SIGKILL) -> None:
+    try:
+        os.kill(pid, by)
+    except ProcessLookupError:
+        return
+
+
+class _Login(asyncssh.SSHServer):
+    def __init__(self, key: asyncssh.SSHKey) -> None:
+        self._key = key
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return (username, password) == (USER, PASSWORD)
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return username == USER and key.public_data == self._key.public_data
+
+
+@contextmanager
+def light_sftp_server(
+    folder: Path, sftp: Callable[..., asyncssh.SFTPServer] = asyncssh.SFTPServer, port: int = 0
+) -> Iterator[SftpServer]:
+    """asyncssh's server in a thread; logs in by password or key. `sftp` may misbehave as the test likes."""
+    root = folder / "in"
+    root.mkdir(parents=True, exist_ok=True)
+    host, login = _new_key(), _new_key()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def listen() -> asyncssh.SSHAcceptor:
+        return await asyncssh.create_server(
+            lambda: _Login(login), "127.0.0.1", port, server_host_keys=[host],
+            sftp_factory=lambda channel: sftp(channel, chroot=str(folder).encode()),
+        )  # fmt: skip
+
+    async def end() -> None:
+        server.close()
+        await server.wait_closed()
+        waiting = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
+    public = host.export_public_key().decode().strip()
+    try:
+        yield SftpServer(server.get_port(), root, public, login.export_private_key(), USER)
+    finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """`access` reaches it; `process` is None where it runs in a thread."""
+
+    access: S3Access
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def client(self) -> Any:
+        return s3_client(self.access)
+
+    def bucket(self, name: str, versioned: bool = False) -> str:
+        client = self.client
+        client.create_bucket(Bucket=name)
+        if versioned:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+
+@contextmanager
+def moto_server() -> Iterator[S3Server]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        yield S3Server(S3Access(f"http://127.0.0.1:{port}", "key", "secret-of-a-test", None, "us-east-1"))
+    finally:
+        server.stop()
+
+
+@contextmanager
+def versity_server(folder: Path) -> Iterator[S3Server]:
+    """versitygw over a folder, with versions kept beside it; it refuses a wrong secret."""
+    assert VERSITYGW is not None
+    (folder / "objects").mkdir(parents=True)
+    (folder / "versions").mkdir()
+    port = free_port()
+    process = subprocess.Popen(
+        [VERSITYGW, "--access", "key", "--secret", "secret-of-a-test", "--port", f"127.0.0.1:{port}", "--quiet",
+         "posix", "--versioning-dir", folder / "versions", folder / "objects"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        await_port(port)
+        yield S3Server(S3Access(f"http://127.0.0.1:{port}", "key", "secret-of-a-test", None, "us-east-1"), process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_port(port: int, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on port {port} after {seconds} s")
