@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
@@ -21,6 +23,7 @@ from processing.read_table import read_table_columns
 from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.lake import Lake
+from publishing.ledger import Batch
 from publishing.manifest import staged_files
 from publishing.targets import Publication, not_standing, target_schema
 from resources.lake_table import DataFile, Snapshot
@@ -164,8 +167,9 @@ def stream_of(root: Path, files: Sequence[DataFile], schema: Any) -> Any:
 def rebuild_needed(lake: Lake, target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> str | None:
     """Why a merge target would have to forget a row, which only a rebuild can; None where it has to forget none.
 
-    A reprocess that no longer accepts a record that stands there, or a record that came back under another key: its
-    row of the old key would stay beside the new one. Asked before anything of the attempt is committed.
+    A reprocess that no longer accepts a record that stands there; a record that came back under another key: its row of
+    the old key would stay beside the new one; one that came back lower in the order: what had lost to it may win.
+    Asked before anything of the attempt is committed.
     """
     table = lake.table(target.asset)
     if not table.exists or (given.manifest.attempt == 1 and given.batch.origin != "table"):  # its records are new
@@ -176,8 +180,14 @@ def rebuild_needed(lake: Lake, target: CheckedTarget, files: Sequence[DataFile],
     missing = _no_longer_accepted(snapshot, files, given)
     if missing:
         return f"{missing} records that stand in the merge target are no longer accepted"
-    moved = _under_another_key(snapshot, target, files, given)
-    return f"{moved} records stand in the merge target under another key" if moved else None
+    fresh, held = _read_again(snapshot, target, files, given)
+    moved = _under_another_key(target, fresh, held)
+    if moved:
+        return f"{moved} records stand in the merge target under another key"
+    lowered = _lower_than_before(target, fresh, held)
+    if lowered and _others_stand(lake, snapshot, given):
+        return f"{lowered} keys of the merge target have a row that stood above what comes now"
+    return None
 
 
 def _no_longer_accepted(snapshot: Snapshot, files: Sequence[DataFile], given: Publication) -> int:
@@ -195,25 +205,60 @@ def _no_longer_accepted(snapshot: Snapshot, files: Sequence[DataFile], given: Pu
     return missing
 
 
-def _under_another_key(
+def _read_again(
     snapshot: Snapshot, target: CheckedTarget, files: Sequence[DataFile], given: Publication
-) -> int:
+) -> tuple[Any, Any]:
+    """(rows of the attempt, rows that stand of the same records): record id, keys, and what the total order is of."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    live = snapshot.files()
-    if not live or not files:
-        return 0
-    columns = [f.RECORD_ID, *target.keys]
+    columns = [f.RECORD_ID, *target.keys, *_order(target)]
     fresh = _staged(files, given, columns)
     known = fresh[f.RECORD_ID].combine_chunks()
     # Filtered batch by batch: records that are new to the table, the usual case, leave no row in memory.
     found = []
-    for batch in snapshot.dataset(live).to_batches(columns=columns):
+    for batch in snapshot.dataset(snapshot.files()).to_batches(columns=columns) if files else ():
         rows = pa.Table.from_batches([batch]).cast(fresh.schema)
         found.append(rows.filter(pc.is_in(rows[f.RECORD_ID], value_set=known)))
-    held = pa.concat_tables(found) if found else fresh.slice(0, 0)
-    return int(held.num_rows - held.join(fresh, columns, join_type="left semi").num_rows)
+    return fresh, pa.concat_tables(found) if found else fresh.slice(0, 0)
+
+
+def _order(target: CheckedTarget) -> list[str]:
+    """What decides among rows of a key, the most significant first."""
+    return [*(c for c in target.order_by if c not in target.keys), f.ARRIVAL, f.SOURCE_RECORD]
+
+
+def _under_another_key(target: CheckedTarget, fresh: Any, held: Any) -> int:
+    columns = [f.RECORD_ID, *target.keys]
+    same = held.select(columns).join(fresh.select(columns), columns, join_type="left semi")
+    return int(held.num_rows - same.num_rows)
+
+
+def _lower_than_before(target: CheckedTarget, fresh: Any, held: Any) -> int:
+    """Keys whose row that stands is greater than every row of the attempt. All of them are rows of its own records."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not held.num_rows:
+        return 0
+    keys, order = list(target.keys), _order(target)
+    contested = fresh.join(held.select(keys), keys, join_type="left semi").select(fresh.column_names)
+    both = pa.concat_tables(
+        [held.append_column(_NEW, pa.repeat(pa.scalar(0), held.num_rows)),
+         contested.append_column(_NEW, pa.repeat(pa.scalar(1), contested.num_rows))]
+    )  # fmt: skip
+    # Nulls come last, as the lowest; of equals the fresh one is first.
+    rows = both.take(pc.sort_indices(both, sort_keys=[(column, "descending") for column in (*order, _NEW)]))
+    greatest = rows.select([*keys, _NEW]).group_by(keys, use_threads=False).aggregate([(_NEW, "first")])
+    return int(pc.sum(pc.equal(greatest[f"{_NEW}_first"], 0)).as_py() or 0)
+
+
+def _others_stand(lake: Lake, snapshot: Snapshot, given: Publication) -> bool:
+    """Whether rows of another batch contended for the table's keys: what lost among the attempt's own does so again."""
+    own = (given.batch.id, *given.replays)
+    with lake.ledger.read() as session:
+        others = select(Batch.id).where(Batch.pipeline == given.batch.pipeline, Batch.id.not_in(own))
+        return any(snapshot.transaction(f"b:{each}") % 2 for each in session.scalars(others))
 
 
 def _staged(files: Sequence[DataFile], given: Publication, columns: Sequence[str]) -> Any:

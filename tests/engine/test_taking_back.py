@@ -268,3 +268,38 @@ def test_a_rebuild_holds_a_record_that_several_batches_read_once(feed: StewardFe
     with feed.open("reader") as (lake, pipeline):
         batch_decisions.unpublish(lake, pipeline, APPROVER, [str(newest)], "wrong")
     assert feed.rows("standardization.copy", "id") == ["a", "b", "c"]
+
+
+def test_a_reprocess_that_lowers_a_row_in_the_order_lets_the_row_win_that_had_lost_to_it(feed: StewardFeed) -> None:
+    """Any split of the same records over batches gives the same table: in one batch `b` of f1 would stand."""
+    ranked = '<derive source="s"><column name="rank" expression="cast({} as bigint)"/></derive>'
+    target = MERGE.replace('orderBy="v"', 'orderBy="rank"')
+    feed.define(target, steps=ranked.format("at"), **INTEGERS)
+    feed.land("f1.csv", "id,v,at", "a,1,5", "b,1,5", "c,1,8")
+    feed.run()
+    feed.land("f2.csv", "id,v,at", "a,2,9", "b,2,7", "b,3,6")
+    feed.run()
+    assert feed.rows("staging.feed", "id", "v") == [("a", 2), ("b", 2), ("c", 1)]
+    feed.define(target, steps=ranked.format("case when at = 9 then 8 when at = 5 then 5 else at - 4 end"), **INTEGERS)
+    first, second = feed.run(reprocess=True)
+    assert [str(b.reason).partition(" that")[0] for b in (first, second)] == [
+        "rebuild_needed: 1 keys of the merge target have a row", "rebuild_needed: 2 keys of the merge target have a row"
+    ]  # fmt: skip
+    for held in (first, second):
+        with feed.open() as (lake, pipeline):
+            batch_decisions.release(lake, pipeline, APPROVER, held.key, {"rebuild_needed": "known"}, "new order")
+        (done,) = feed.run()
+        assert done.status == "published"
+    assert feed.rows("staging.feed", "id", "v") == [("a", 2), ("b", 1), ("c", 1)]
+    assert [(c["accepted"], c["superseded"]) for c in feed.counts()] == [(2, 1), (1, 2)]
+
+
+def test_where_no_other_batch_stands_a_reprocess_may_lower_a_row_without_a_rebuild(feed: StewardFeed) -> None:
+    ranked = '<derive source="s"><column name="rank" expression="cast({} as bigint)"/></derive>'
+    target = MERGE.replace('orderBy="v"', 'orderBy="rank"')
+    feed.define(target, steps=ranked.format("at"), **INTEGERS)
+    feed.land("f1.csv", "id,v,at", "a,1,5", "a,2,6")
+    feed.run()
+    feed.define(target, steps=ranked.format("case when at = 6 then 1 else at end"), **INTEGERS)
+    (done,) = feed.run(reprocess=True)
+    assert (done.status, done.reason, feed.rows("staging.feed", "id", "v")) == ("published", None, [("a", 1)])
