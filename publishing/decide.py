@@ -24,6 +24,8 @@ from publishing.ledger import Attempt, Batch, now
 WITHDRAWING = "withdrawing"
 UNPUBLISHING = "unpublishing"
 ENDING = (WITHDRAWING, UNPUBLISHING)
+FAILED = "failed"
+RESTORED = ("published", "superseded", "held", "open", FAILED)  # what an earlier attempt published goes with a restore
 OF_FILES = ("control_total", "header_unknown_columns", "header_missing_columns")  # such a file can be read all the same
 LIMITS = ("maxErrors", "maxErrorRate")
 REBUILD = "rebuild_needed"
@@ -96,18 +98,21 @@ def release(
 
 def withdraw(lake: Lake, session: Session, batch: Batch, by: Decider) -> BatchDecision:
     """Closes a held or failed batch: its files may be delivered again."""
-    if batch.status not in ("held", "failed"):
+    if batch.status not in ("held", FAILED):
         raise CannotDecide(f"{batch.key} is {batch.status}; what is held or failed is withdrawn, else un-published")
     made = _decide(session, batch, WITHDRAW, by, {})
     batch.status = WITHDRAWING
     return made
 
 
-def unpublish(lake: Lake, session: Session, batches: Sequence[Batch], by: Decider) -> list[BatchDecision]:
-    """Takes published batches back, with the replays of their records. Of a replay, its records are open again."""
-    wrong = [f"{batch.key} is {batch.status}" for batch in batches if batch.status != "published"]
+def unpublish(
+    lake: Lake, session: Session, batches: Sequence[Batch], by: Decider, of: Sequence[str] = ("published",)
+) -> list[BatchDecision]:
+    """Takes batches of these statuses back, with the replays of their records. Of a replay, its records are open again.
+    """
+    wrong = [f"{batch.key} is {batch.status}" for batch in batches if batch.status not in of]
     if wrong:
-        raise CannotDecide(f"{'; '.join(wrong)}; only what is published is un-published")
+        raise CannotDecide(f"{'; '.join(wrong)}; only what is {' or '.join(of)} is un-published")
     made = []
     for batch in batches:
         made.append(_decide(session, batch, UNPUBLISH, by, {}))

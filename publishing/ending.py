@@ -8,8 +8,7 @@ from datetime import date
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedTarget
-from pipeline_xml.model import HiveTarget
+from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing import failpoints
 from publishing.decisions import Correction, Rerun
 from publishing.journal import attempt_entry
@@ -17,11 +16,11 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.ops_facts import attempt_facts
 from publishing.outcome import BatchOutcome
-from publishing.quarantine import OPEN, SUPERSEDED, changed_batches, read_before
+from publishing.quarantine import HELD, OPEN, SUPERSEDED, changed_batches, read_before
 from publishing.quarantined import refresh
 from publishing.restate import restate, to_state
-from publishing.targets import replaces_unit
 from publishing.touched import Touched, settle_touched
+from publishing.units import is_replaced, published_once, replaced_by
 
 NOTHING_TOUCHED = Touched((), "", {})
 
@@ -36,13 +35,16 @@ def end_attempt(
     touched: Touched = NOTHING_TOUCHED,
 ) -> BatchOutcome:
     """Journal first, then the ledger: the ledger can be made again from the journal."""
-    replaced = _replaced(lake, pipeline, batch) if outcome.status == "published" else []
-    _supersede_entries(lake, pipeline, batch, attempt, [batch.id] if outcome.status == "nothing_to_do" else replaced)
+    with lake.ledger.read() as session:
+        older = replaced_by(session, pipeline, batch) if outcome.status == "published" else []
+        replaced = [each.id for each in older]
+        late = _comes_late(session, pipeline, batch, outcome.status)
+    _supersede_entries(lake, pipeline, batch, attempt, [*replaced, *([batch.id] if late else ())])
     facts = attempt_facts(lake, pipeline, batch, files, attempt, outcome)
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome")
     document = lake.journal.write(name, {**outcome.as_dict(), "ops": facts})
     failpoints.reached("outcome.journaled")
-    status = "superseded" if outcome.status == "nothing_to_do" else outcome.status
+    status = "superseded" if late else outcome.status
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
         session.get_one(Attempt, (batch.id, attempt.number)).outcome = document
@@ -56,10 +58,10 @@ def end_attempt(
         by_arrival = {item.arrival: line for item, line in zip(files, outcome.files, strict=False)}
         for item in files:
             landed = session.get_one(LandedFile, item.arrival)
-            landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival else status
+            landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival and not late else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
-        if status == "published":
+        if outcome.status == "published":
             _end_replaced(session, replaced)
             _end_replays(session, batch)
             settle_touched(session, pipeline.key, batch.id, touched)
@@ -92,23 +94,15 @@ def ask_downstream(session: Session, catalog: Catalog, pipeline: CheckedPipeline
     return [reader.key for reader in readers]
 
 
-def _replaced(lake: Lake, pipeline: CheckedPipeline, newest: Batch) -> list[str]:
-    """The batches whose unit this one replaces: they have no row in the target any more."""
-    if not any(_replaces(target, newest) for target in pipeline.targets):
-        return []
-    older = select(Batch.id).where(
-        Batch.pipeline == newest.pipeline,
-        Batch.business_date == newest.business_date,
-        Batch.sender.is_not_distinct_from(newest.sender),
-        Batch.arrival < newest.arrival,
-        Batch.status == "published",
-    )
-    with lake.ledger.read() as session:
-        return list(session.scalars(older))
+def _comes_late(session: Session, pipeline: CheckedPipeline, batch: Batch, status: str) -> bool:
+    """Whether a newer snapshot stands in the batch's place: it published nothing, or what it published goes for old.
 
-
-def _replaces(target: CheckedTarget, batch: Batch) -> bool:
-    return isinstance(target.target, HiveTarget) and replaces_unit(target, batch)
+    A held batch is released as long as it waits for its first publication.
+    """
+    if status == "nothing_to_do":
+        return True
+    waits = status == "held" and session.scalar(select(Batch.id).where(Batch.id == batch.id, published_once())) is None
+    return batch.origin != "replay" and not waits and is_replaced(session, pipeline, batch)
 
 
 def _supersede_entries(
@@ -117,7 +111,7 @@ def _supersede_entries(
     """What those batches rejected is nobody's work any more: a newer snapshot stands in its place."""
     if batches:
         mark = {f"s:{batch.id}": attempt.number}
-        restate(lake, pipeline.key, batches, mark, to_state(SUPERSEDED, [OPEN]))
+        restate(lake, pipeline.key, batches, mark, to_state(SUPERSEDED, [OPEN, HELD]))
 
 
 def _end_replaced(session: Session, batches: Sequence[str]) -> None:

@@ -14,14 +14,12 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
-from pipeline_xml.model import HiveTarget
 from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Look
-from publishing.targets import replaces_unit
+from publishing.units import GONE, is_heir, is_replaced, of_unit, published_once, unit_targets
 
 # A decision that ends a batch: what it is called until it is out of every target, and then.
 ENDED_BY = {"withdraw": ("withdrawing", "withdrawn"), "unpublish": ("unpublishing", "unpublished")}
-GONE = ("withdrawn", "unpublished")
 LOST = "lost"  # the zone of a claim that stands for one the journal does not have
 
 
@@ -42,8 +40,8 @@ def restore_batches(session: Session, entries: Entries, catalog: Catalog) -> Non
     for batch_id in documents:
         _stand(session, session.get_one(Batch, batch_id), entries)
     session.flush()
-    _replaced(session, catalog, entries)
-    _replays(session, entries)
+    _replaced(session, catalog)
+    _replays(session, catalog, entries)
     session.flush()
     _go_on_above(session)
 
@@ -182,30 +180,23 @@ def _end(batch: Batch, files: Sequence[LandedFile], outcome: Document, scanned: 
         item.facts = facts.get(str(item.arrival), item.facts)
 
 
-def _replaced(session: Session, catalog: Catalog, entries: Entries) -> None:
+def _replaced(session: Session, catalog: Catalog) -> None:
     """A batch whose unit a newer one replaced has no row in the target any more; one taken back replaces nothing.
 
     The batch that such a one had replaced is open again; until its attempt ends its files stay superseded.
     """
-    once = {each.id for each in entries.batches.values() if each.ended("published")}
-    for application in catalog.applications:
-        for pipeline in application.pipelines:
-            chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin != "replay")
-            newest: dict[Any, Batch] = {}
-            gone: set[Any] = set()
-            for batch in session.scalars(chosen.order_by(Batch.arrival.desc(), Batch.id)):
-                unit = (batch.business_date, batch.sender)
-                if batch.id not in once or not _replaces_units(pipeline, batch):
-                    continue
-                if batch.status in GONE:
-                    gone.add(unit)
-                elif unit not in newest:
-                    newest[unit] = batch
-                    if unit in gone and batch.status == "open":
-                        _files_superseded(session, batch)
-                elif newest[unit].arrival > batch.arrival and batch.status == "published":
-                    batch.status = "superseded"
-                    _files_superseded(session, batch)
+    for pipeline in _pipelines(catalog):
+        once = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin != "replay", published_once())
+        for batch in session.scalars(once.order_by(Batch.arrival, Batch.id)).all():
+            if batch.status in ("published", "held") and is_replaced(session, pipeline, batch):
+                batch.status = "superseded"
+                _files_superseded(session, batch)
+            elif batch.status == "open" and is_heir(session, pipeline, batch):
+                _files_superseded(session, batch)
+
+
+def _pipelines(catalog: Catalog) -> list[CheckedPipeline]:
+    return [pipeline for application in catalog.applications for pipeline in application.pipelines]
 
 
 def _files_superseded(session: Session, batch: Batch) -> None:
@@ -213,20 +204,23 @@ def _files_superseded(session: Session, batch: Batch) -> None:
         item.status = "superseded"
 
 
-def _replays(session: Session, entries: Entries) -> None:
-    """An attempt that published after a replay read its records corrected itself, and took the replay's rows out."""
-    for replay in session.scalars(select(Batch).where(Batch.origin == "replay", Batch.status == "published")):
-        done = max(ended_at(o) for o in entries.batches[replay.id].ended("published").values())
-        source_id = (replay.window or {})["source"]
-        later = [n for n, o in entries.batches[source_id].ended("published").items() if ended_at(o) > done]
-        if later:
-            source = session.get_one(Batch, source_id)
-            replay.status = "superseded"
-            replay.reason = f"attempt {later[0]} of {source.key} read its records corrected"
-
-
-def _replaces_units(pipeline: CheckedPipeline, batch: Batch) -> bool:
-    return any(isinstance(t.target, HiveTarget) and replaces_unit(t, batch) for t in pipeline.targets)
+def _replays(session: Session, catalog: Catalog, entries: Entries) -> None:
+    """A replay's rows went out with what came first: an attempt that read its records corrected, a newer snapshot."""
+    for pipeline in _pipelines(catalog):
+        own = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin == "replay", Batch.status == "published")
+        for replay in session.scalars(own).all():
+            done = max(ended_at(o) for o in entries.batches[replay.id].ended("published").values())
+            source = session.get_one(Batch, (replay.window or {})["source"])
+            newer = select(Batch).where(of_unit(pipeline, source), Batch.arrival > replay.arrival)
+            newer = newer.where(Batch.origin != "replay").order_by(Batch.arrival, Batch.id)
+            ends: list[tuple[tuple[int, str], str | None]] = []
+            for number, outcome in entries.batches[source.id].ended("published").items():
+                ends.append((ended_at(outcome), f"attempt {number} of {source.key} read its records corrected"))
+            for batch in session.scalars(newer).all() if unit_targets(pipeline, source) else ():
+                ends += [(ended_at(o), None) for o in entries.batches[batch.id].ended("published").values()]
+            later = sorted((end for end in ends if end[0] > done), key=lambda end: end[0])
+            if later:
+                replay.status, replay.reason = "superseded", later[0][1]
 
 
 def _go_on_above(session: Session) -> None:

@@ -18,7 +18,7 @@ from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from publishing.quarantined import count_entries, store_counted
-from publishing.rebuild_batches import GONE
+from publishing.units import GONE
 
 VERDICTS = {"approved": d.APPROVED, "rejected": d.REJECTED}
 

@@ -16,26 +16,29 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
-from pipeline_xml.model import CsvTarget, HiveTarget
+from pipeline_xml.model import CsvTarget
 from processing import frame as f
 from publishing import failpoints
 from publishing.commit import committed, until_committed
 from publishing.corrections import joined_ids, load_changes, replays_of
-from publishing.decide import ENDING, UNPUBLISHING
+from publishing.decide import ENDING, FAILED, WITHDRAWING
 from publishing.decisions import WITHDRAWN, Correction, Rerun
 from publishing.decisions_journal import journal_decisions
 from publishing.ending import ask_downstream
 from publishing.export import export_folder, remove_export
+from publishing.export_heir import export_heir
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
-from publishing.ledger import Batch, Delivery, LandedFile, now
+from publishing.ledger import Attempt, Batch, Delivery, LandedFile, now
 from publishing.quarantine import HELD, OPEN, REPLAYED, RESOLVED, SUPERSEDED
 from publishing.quarantined import refresh
 from publishing.rebuild_merge import rebuild_merge, recount
 from publishing.replay import REPLAY
 from publishing.restate import restate, to_state
-from publishing.targets import replaces_unit, rows_out, unit_name
+from publishing.targets import rows_out, unit_name
 from publishing.touched import same_fate
+from publishing.units import heir_of, unit_targets
+from publishing.upstream import REWRITTEN
 from resources.lake_table import Snapshot
 
 
@@ -107,39 +110,30 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
     heirs: dict[str, None] = {}
     for position, target in enumerate(pipeline.targets):
         for batch in batches:
-            if not isinstance(target.target, HiveTarget) or not replaces_unit(target, batch):
+            if isinstance(target.target, CsvTarget):
+                heir = export_heir(lake, session, pipeline, target.target, batch, [*ids, *replay_ids])
+            elif target in unit_targets(pipeline, batch):
+                heir = heir_of(session, pipeline, batch, ids)
+                if not _owns(lake, target, batch, heir):
+                    continue
+                units.setdefault(position, {})[unit_name(target, batch)] = heir.arrival if heir is not None else 0
+            else:
                 continue
-            if not _owns(lake, target, batch):
-                continue
-            heir = _heir(session, batch, ids)
-            units.setdefault(position, {})[unit_name(target, batch)] = heir.arrival if heir is not None else 0
             if heir is not None:
                 heirs[heir.id] = None
     return Going(batches, replays, list(session.scalars(deliveries)), units, list(heirs))
 
 
-def _owns(lake: Lake, target: CheckedTarget, batch: Batch) -> bool:
+def _owns(lake: Lake, target: CheckedTarget, batch: Batch, heir: Batch | None) -> bool:
     """Whether the unit is the batch's now: one that never published, or was replaced since, gives nothing back."""
     table = lake.table(target.asset)
     if not table.exists:
         return False
     snapshot = table.snapshot()
-    published = snapshot.transaction(f"b:{batch.id}") == 2 * batch.attempt - 1
-    gone = snapshot.transaction(f"b:{batch.id}") == 2 * batch.attempt  # taken back here before a crash
-    return gone or (published and snapshot.transaction(unit_name(target, batch)) == batch.arrival)
-
-
-def _heir(session: Session, batch: Batch, going: Sequence[str]) -> Batch | None:
-    """The newest batch whose unit this one replaced and that stays."""
-    older = select(Batch).where(
-        Batch.pipeline == batch.pipeline,
-        Batch.business_date == batch.business_date,
-        Batch.sender.is_not_distinct_from(batch.sender),
-        Batch.origin != "replay",
-        Batch.status == "superseded",
-        Batch.id.not_in(going),
-    )
-    return session.scalars(older.order_by(Batch.arrival.desc()).limit(1)).first()
+    version, owner = snapshot.transaction(f"b:{batch.id}"), snapshot.transaction(unit_name(target, batch))
+    if version == 2 * batch.attempt:  # taken back here before a crash: the unit was handed on in the same commit
+        return owner == (heir.arrival if heir is not None else 0)
+    return version % 2 == 1 and owner == batch.arrival
 
 
 def _leave_target(
@@ -202,16 +196,18 @@ def _withdraw_entries(lake: Lake, pipeline: CheckedPipeline, going: Going) -> No
 def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) -> None:
     ids = [batch.id for batch in going.batches]
     for batch in session.scalars(select(Batch).where(Batch.id.in_(going.ids))):
-        batch.status = "unpublished" if batch.origin == REPLAY or batch.status == UNPUBLISHING else "withdrawn"
-        if batch.origin == REPLAY:
-            batch.reason = None
+        batch.status = "withdrawn" if batch.status == WITHDRAWING else "unpublished"
+        ended = session.get(Attempt, (batch.id, batch.attempt))
+        unended = ended is None or ended.outcome is None
+        if batch.origin == REPLAY or (unended and not (batch.reason or "").startswith(REWRITTEN)):
+            batch.reason = None  # the journal knows why an attempt was held, and not why one failed
     for replay in going.alone:
         own = list(session.scalars(select(Correction).where(Correction.replay_id == replay.id)))
         same_fate(session, own, None)
         for correction in own:
             correction.replay_id = None
     for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id.in_(ids))):
-        landed.status = "withdrawn"
+        landed.status, landed.reason = "withdrawn", None if landed.status == FAILED else landed.reason
     session.execute(delete(Delivery).where(Delivery.batch_id.in_(ids)))
     same_fate(session, list(session.scalars(select(Correction).where(Correction.batch_id.in_(ids)))), WITHDRAWN)
     asked: dict[str, int] = {}
@@ -222,7 +218,7 @@ def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) 
     journal_reopened(lake, pipeline.key, asked, gone)
     for batch in going.batches:
         ask_downstream(session, lake.catalog, pipeline, batch.business_date, f"{batch.key} was taken back")
-    for batch in going.batches if asked else ():
-        cause = f"{batch.key} was taken back; what it had replaced comes back"
-        day = batch.business_date
+    for heir in session.scalars(select(Batch).where(Batch.id.in_(going.heirs)).order_by(Batch.arrival)):
+        cause = f"{heir.key} comes back: what had replaced it was taken back"
+        day = heir.business_date
         session.add(Rerun(pipeline=pipeline.key, business_date=day, cause=cause[:500], asked_at=now()))

@@ -19,8 +19,9 @@ from publishing.journal_entries import Entries
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Ledger
 from publishing.outcome import Counts
-from publishing.rebuild_batches import GONE, restore_batches
+from publishing.rebuild_batches import restore_batches
 from publishing.rebuild_decisions import restore_decisions
+from publishing.units import GONE
 
 GOING_ON = ("open", "failed", "withdrawing", "unpublishing")  # what the next run brings to its end
 CHUNK = 4 * 1024 * 1024

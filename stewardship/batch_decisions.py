@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ from publishing.decisions import BatchDecision, Rerun
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
 from publishing.rebuild_merge import Cost, rebuild_cost
+from publishing.replay import REPLAY
 from publishing.taking_back import finish_taking_back
+from publishing.units import of_unit
+from resources.lake_table import LakeTable
 from stewardship import audit
 from stewardship.actors import Actor, reason_of, require
 from stewardship.journaled import journal_all
@@ -171,7 +174,7 @@ def restore(lake: Lake, pipeline: CheckedPipeline, position: int, to: str, actor
 
     def decided(session: Session) -> list[BatchDecision]:
         going, _ = _later(lake, session, pipeline, position, to)
-        return decide.unpublish(lake, session, going, _decider(actor, reason))
+        return decide.unpublish(lake, session, going, _decider(actor, reason), decide.RESTORED)
 
     return _taken_back(lake, pipeline, actor, "restore", f"to {to}: {reason}", decided)
 
@@ -194,14 +197,16 @@ def find_any(session: Session, pipeline: str, name: str) -> Batch:
 def _later(
     lake: Lake, session: Session, pipeline: CheckedPipeline, position: int, to: str
 ) -> tuple[list[Batch], list[str]]:
-    """(batches first published after `to`, the newest first; keys of those that stay as of a later attempt)."""
-    name = "/".join(pipeline.targets[position].asset)
-    published = session.scalars(
-        select(Batch).where(Batch.pipeline == pipeline.key, Batch.status.in_(("published", "superseded")))
-    ).all()
-    versions = {batch.id: _versions(session, batch, name) for batch in published}
+    """(batches first published after `to`, the newest first; keys of those that stay as of a later attempt).
+
+    Whatever became of them since: what an attempt published stands while a later one is held or open, and a snapshot
+    that a newer one replaced would come back when that goes.
+    """
+    asset = pipeline.targets[position].asset
+    name, table = "/".join(asset), lake.table(asset)
+    versions = _versions(session, pipeline, name, table)
     if to.isascii() and to.isdigit():
-        newest = lake.table(pipeline.targets[position].asset).snapshot().version
+        newest = table.snapshot().version
         if int(to) > newest:
             raise NotFound(f"{name} has no version {to}; its versions are 0 to {newest}")
         limit = int(to)
@@ -210,16 +215,44 @@ def _later(
         if not versions.get(batch.id):
             raise NotFound(f"{batch.key} is {batch.status} and stands at no version of {name}")
         limit = max(versions[batch.id])
-    later = [b for b in published if versions[b.id] and min(versions[b.id]) > limit and b.status == "published"]
-    newer = [b.key for b in published if versions[b.id] and min(versions[b.id]) <= limit < max(versions[b.id])]
-    return sorted(later, key=lambda b: -min(versions[b.id])), newer
+    known = [session.get_one(Batch, batch_id) for batch_id in versions]
+    later = [b for b in known if min(versions[b.id]) > limit and not (b.origin == REPLAY and b.status == "superseded")]
+    stay = [b for b in known if min(versions[b.id]) <= limit]
+    later += _never_published(session, pipeline, stay, set(versions))
+    newer = [b.key for b in stay if limit < max(versions[b.id])]
+    return sorted(later, key=lambda b: (-min(versions.get(b.id, [limit])), -b.arrival)), newer
 
 
-def _versions(session: Session, batch: Batch, name: str) -> list[int]:
-    """The versions of a table at which the attempts of a batch were published."""
-    outcomes = session.scalars(select(Attempt.outcome).where(Attempt.batch_id == batch.id))
-    targets = [target for outcome in outcomes for target in (outcome or {}).get("targets", ())]
-    return [t["version"] for t in targets if t["name"] == name and t["version"] is not None]
+def _never_published(
+    session: Session, pipeline: CheckedPipeline, stay: Sequence[Batch], known: Collection[str]
+) -> list[Batch]:
+    """Snapshots that came when a newer one stood there: they would be the next in its place, and never were there."""
+    chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.status == "superseded", Batch.origin != REPLAY)
+    late = [b for b in session.scalars(chosen) if b.id not in known]
+    owners = {b.id: set(session.scalars(select(Batch.id).where(of_unit(pipeline, b)))) for b in late}
+    return [b for b in late if not any(s.id in owners[b.id] and s.arrival > b.arrival for s in stay)]
+
+
+def _versions(session: Session, pipeline: CheckedPipeline, name: str, table: LakeTable) -> dict[str, list[int]]:
+    """{batch: versions of a table at which its attempts were published}, of batches that were not taken back.
+
+    What a crash left published without an outcome counts as of the newest version.
+    """
+    chosen = (
+        select(Batch, Attempt)
+        .join(Attempt, Attempt.batch_id == Batch.id)
+        .where(Batch.pipeline == pipeline.key, Batch.status.in_(decide.RESTORED))
+        .order_by(Batch.arrival, Batch.id, Attempt.number)
+    )
+    snapshot = table.snapshot()
+    found: dict[str, list[int]] = {}
+    for batch, attempt in session.execute(chosen):
+        targets = (attempt.outcome or {}).get("targets", ())
+        if known := [t["version"] for t in targets if t["name"] == name and t["version"] is not None]:
+            found.setdefault(batch.id, []).extend(known)
+        elif attempt.outcome is None and snapshot.transaction(f"b:{batch.id}") == 2 * attempt.number - 1:
+            found.setdefault(batch.id, []).append(snapshot.version)
+    return found
 
 
 def _plan(lake: Lake, pipeline: CheckedPipeline, going: Sequence[Batch], newer: Sequence[str] = ()) -> Plan:

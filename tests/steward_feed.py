@@ -91,6 +91,12 @@ class StewardFeed(Feed):
             stands = Batch.status == "published", Batch.origin == "files"
             return list(session.scalars(chosen.where(*stands)))
 
+    def statuses_of(self, begins: str, name: str = "feed") -> list[str]:
+        """Statuses of the batches of files whose names begin so."""
+        with self.open(name) as (lake, _), lake.ledger.read() as session:
+            named = Batch.key.contains(f"_{begins}", autoescape=True), Batch.origin == "files"
+            return list(session.scalars(select(Batch.status).where(Batch.pipeline == f"app/{name}", *named)))
+
     def unpublish_keys(self, keys: Sequence[str], name: str = "feed") -> list[str]:
         with self.open(name) as (lake, pipeline):
             return batch_decisions.unpublish(lake, pipeline, APPROVER, keys, "wrong")

@@ -1,0 +1,36 @@
+"""Who exports again when the batch whose export stood in a folder is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvTarget
+from publishing.export import export_folder, read_manifest
+from publishing.lake import Lake
+from publishing.ledger import Batch
+
+
+def export_heir(
+    lake: Lake, session: Session, pipeline: CheckedPipeline, target: CsvTarget, batch: Batch, going: Collection[str]
+) -> Batch | None:
+    """The newest batch that stays and exports to the same folder.
+
+    None where nothing is replaced (`append`), or where the export that stands is another's. A folder whose manifest
+    names no part was emptied by this taking back before a crash.
+    """
+    if target.mode != "overwrite":
+        return None
+    folder = export_folder(lake, pipeline.pipeline.app, target, batch)
+    known = read_manifest(folder)
+    if known is None or (known["parts"] and not any(part["batch"] in going for part in known["parts"])):
+        return None
+    stays = Batch.status.in_(("published", "superseded")) & Batch.id.not_in(going)
+    older = select(Batch).where(Batch.pipeline == batch.pipeline, Batch.origin != "replay", stays)
+    for each in session.scalars(older.order_by(Batch.arrival.desc(), Batch.id)):
+        if export_folder(lake, pipeline.pipeline.app, target, each) == folder:
+            return each
+    return None
