@@ -164,7 +164,7 @@ PROMISES: dict[str, Callable[[Path, int], None]] = {
     "rejected": lambda work, rows: promises.rejected(work, rows // 5, seconds),
     "ids": lambda work, rows: promises.ids(),
     "page": lambda work, rows: promises.page(work, printed),
-    "replay": lambda work, rows: promises.replay(work, rows // 50, printed),
+    "replay": lambda work, rows: promises.replay(work, rows // 50, seconds, printed),
 }
 
 

@@ -1,7 +1,15 @@
-"""The way back from quarantine, measured in one warm process: prints `<seconds> <seconds compared with>`.
+"""The way back from quarantine.
+
+In one warm process, printing `<seconds> <seconds compared with>`:
 
     python -m benchmarks.way_back page LAKE_ROOT             a page of 50 records, and of the 50 after it
     python -m benchmarks.way_back replay LAKE_ROOT ROWS      corrected, approved and replayed; loaded right at first
+
+As processes of their own, which benchmarks/promises.py times whole:
+
+    python -m benchmarks.way_back reject LAKE_ROOT ROWS      a lake with so many records in quarantine
+    python -m benchmarks.way_back correct LAKE_ROOT          corrects, approves and replays them all
+    python -m benchmarks.way_back load LAKE_ROOT FILE        loads the same records, right at first
 """
 
 from __future__ import annotations
@@ -37,10 +45,11 @@ ROUNDS = 9
 
 
 @contextmanager
-def opened(root: Path, engine: Engine | None = None) -> Iterator[tuple[Lake, CheckedPipeline]]:
-    """A new lake with the benchmark's definitions."""
-    shutil.rmtree(root, ignore_errors=True)
-    (root / "landing").mkdir(parents=True)
+def opened(root: Path, engine: Engine | None = None, *, new: bool = True) -> Iterator[tuple[Lake, CheckedPipeline]]:
+    """A lake with the benchmark's definitions, a new one or that which stands there."""
+    if new:
+        shutil.rmtree(root, ignore_errors=True)
+        (root / "landing").mkdir(parents=True)
     settings = Settings(definitions(root.with_name(root.name + "-config")), root)
     catalog = load_catalog(settings.config, registry())
     pipeline = catalog.pipeline("bench", "payments")
@@ -116,13 +125,6 @@ def fill(lake: Lake, pipeline: CheckedPipeline) -> None:
 
 def replay(root: Path, rows: int) -> tuple[float, float]:
     """(seconds to correct, approve and replay, seconds to load the same records right at first), engine warm."""
-    from stewardship.actors import APPROVER, STEWARD, Actor
-    from stewardship.approve import decide
-    from stewardship.correct import correct_by_expression
-    from stewardship.replay import replay as replay_approved
-    from stewardship.selection import Scope
-
-    ann, ben = Actor("ann", STEWARD), Actor("ben", APPROVER)
     with open_engine("sail") as engine:
         with opened(root.with_name("warm"), engine) as (lake, pipeline):
             payments(1000, lake.settings.data / "landing" / "payments0.csv", bad_share=0.1)
@@ -130,14 +132,7 @@ def replay(root: Path, rows: int) -> tuple[float, float]:
         with opened(root, engine) as (lake, pipeline):
             payments(rows, lake.settings.data / "landing" / "payments0.csv", bad_share=2)
             run_pipeline(lake, pipeline, run_id="benchmark")
-            marks = [time.perf_counter()]
-            sets = {"amount": "substring(raw_amount, 2)"}
-            correct_by_expression(lake, lake.catalog, pipeline, ann, "an x before it", Scope(), sets)
-            marks.append(time.perf_counter())
-            decide(lake, lake.catalog, pipeline, ben, "approve", "looked at some")
-            marks.append(time.perf_counter())
-            replay_approved(lake, pipeline, ann, run_id="benchmark")
-            marks.append(time.perf_counter())
+            marks = corrected(lake, pipeline)
         with opened(root.with_name("fresh"), engine) as (lake, pipeline):
             payments(rows, lake.settings.data / "landing" / "payments0.csv", bad_share=0)
             began = time.perf_counter()
@@ -150,7 +145,56 @@ def replay(root: Path, rows: int) -> tuple[float, float]:
     return marks[-1] - marks[0], fresh
 
 
+def corrected(lake: Lake, pipeline: CheckedPipeline) -> list[float]:
+    """Corrects all open records by one expression, approves and replays; the clock before and after each."""
+    from stewardship.actors import APPROVER, STEWARD, Actor
+    from stewardship.approve import decide
+    from stewardship.correct import correct_by_expression
+    from stewardship.replay import replay as replay_approved
+    from stewardship.selection import Scope
+
+    ann, ben = Actor("ann", STEWARD), Actor("ben", APPROVER)
+    marks = [time.perf_counter()]
+    sets = {"amount": "substring(raw_amount, 2)"}
+    correct_by_expression(lake, lake.catalog, pipeline, ann, "an x before it", Scope(), sets)
+    marks.append(time.perf_counter())
+    decide(lake, lake.catalog, pipeline, ben, "approve", "looked at some")
+    marks.append(time.perf_counter())
+    replay_approved(lake, pipeline, ann, run_id="benchmark")
+    marks.append(time.perf_counter())
+    return marks
+
+
+def load(root: Path, file: Path) -> None:
+    with opened(root) as (lake, pipeline):
+        (root / "landing" / "payments0.csv").hardlink_to(file)
+        run_pipeline(lake, pipeline, run_id="benchmark")
+
+
+def correct(root: Path) -> None:
+    with opened(root, new=False) as (lake, pipeline):
+        corrected(lake, pipeline)
+
+
+def reject(root: Path, rows: int) -> None:
+    bad = root.with_name(root.name + "-bad.csv")
+    payments(rows, bad, bad_share=2)
+    load(root, bad)
+    bad.unlink()
+
+
+def main(what: str, root: Path, *more: str) -> None:
+    if what == "page":
+        print(*page(root))
+    elif what == "replay":
+        print(*replay(root, int(more[0])))
+    elif what == "reject":
+        reject(root, int(more[0]))
+    elif what == "correct":
+        correct(root)
+    else:
+        load(root, Path(more[0]))
+
+
 if __name__ == "__main__":
-    what, lake_root = sys.argv[1], Path(sys.argv[2])
-    found = page(lake_root) if what == "page" else replay(lake_root, int(sys.argv[3]))
-    print(*found)
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

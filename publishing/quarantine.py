@@ -123,7 +123,7 @@ def read_before(lake: Lake, batch: Batch) -> bool:
 
 
 def _tried(lake: Lake, batch: Batch, manifest: Manifest) -> Any:
-    """Record ids whose correction takes effect by this attempt; of one that is held none does."""
+    """Record ids whose correction takes effect by this attempt, if it rejects any; of one that is held none does."""
     import pyarrow as pa
 
     chosen = (
@@ -133,7 +133,7 @@ def _tried(lake: Lake, batch: Batch, manifest: Manifest) -> Any:
         .where(TouchedRecord.pipeline == batch.pipeline, Correction.id.in_(manifest.corrections))
         .where(or_(Correction.replay_id.is_(None), Correction.replay_id == batch.id))  # else that replay counts it
     )
-    if manifest.held or not manifest.corrections:
+    if manifest.held or not manifest.corrections or not manifest.records.get(f.QUARANTINED):
         return pa.array([], pa.string())
     with lake.ledger.read() as session:
         return pa.array(session.scalars(chosen), pa.string())
@@ -260,8 +260,9 @@ def _earlier(
     again: Any = pa.array([], pa.string())
     for item in adds:
         again = pq.ParquetFile(snapshot.root / item.path).read(columns=["record_id"])["record_id"].combine_chunks()
-    rejected_again = pc.and_(_ours(old, manifest, seen), pc.is_in(old["record_id"], value_set=again))
-    old = old.filter(pc.invert(rejected_again))
+    if len(again):
+        rejected_again = pc.and_(_ours(old, manifest, seen), pc.is_in(old["record_id"], value_set=again))
+        old = old.filter(pc.invert(rejected_again))
     over = [HELD] if manifest.held else [OPEN, HELD, SUPERSEDED, WITHDRAWN]
     resolved = pc.and_(_ours(old, manifest, seen), pc.is_in(old["state"], pa.array(over)))
     position = old.schema.get_field_index("state")
