@@ -5,29 +5,35 @@ What could not be resolved is reported once and remembered as broken, so that on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from pipeline_xml.check_beside import check_beside
 from pipeline_xml.check_rules import check_rules
 from pipeline_xml.check_sources import check_sources
 from pipeline_xml.check_steps import check_steps
 from pipeline_xml.check_targets import check_targets
-from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, Dataset, StepPlan, Transformation
+from pipeline_xml.checked import (
+    CheckedPipeline,
+    CheckedSource,
+    CheckedTarget,
+    Dataset,
+    RowRule,
+    StepPlan,
+    Transformation,
+)
 from pipeline_xml.contract import Contract
 from pipeline_xml.fingerprint import definition_hash, rule_hash
 from pipeline_xml.lake_tables import Table
 from pipeline_xml.location import Location
 from pipeline_xml.lookups import Lookups
-from pipeline_xml.model import Application, HiveSource, Pipeline
+from pipeline_xml.model import Application, Pipeline
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
 from pipeline_xml.schema_ref import Schemas
 from pipeline_xml.types import STRING, DataType
 from pipeline_xml.written_table import WrittenTable
 
-CHANGES_BESIDE = code(
-    "LK510", "A table that is joined to the records is read by partition or in full, not by its changes."
-)
 NOT_RUNNABLE = code("LK190", "It is read and checked, and cannot run in this version.", "warning")
 
 
@@ -76,7 +82,7 @@ class PipelineCheck:
         targets = check_targets(self)
         driving = self._driving(targets)
         row_rules, dataset_rules = check_rules(self, driving)
-        self._unbuilt(targets, driving)
+        self._unbuilt(targets, driving, row_rules)
         if len(self.problems.errors) > before:
             return None
         ordered = sorted(self.sources.values(), key=lambda s: s.source.id != driving)
@@ -96,7 +102,9 @@ class PipelineCheck:
         """The source whose records the first target holds; without a resolved target, the first source."""
         return next((t.dataset.driving for t in targets), next(iter(self.sources), None))
 
-    def _unbuilt(self, targets: tuple[CheckedTarget, ...], driving: str | None) -> None:
+    def _unbuilt(
+        self, targets: tuple[CheckedTarget, ...], driving: str | None, row_rules: tuple[RowRule, ...]
+    ) -> None:
         """What the language allows and this version cannot run: several driving sources, or branches of records."""
         drivers = dict.fromkeys(t.dataset.driving for t in targets)
         if len(drivers) > 1:
@@ -111,16 +119,17 @@ class PipelineCheck:
         for target in merged:
             if not target.dataset.per_record:
                 self.cannot_run("merge of rows that are no records", target.target.place("mode"))
-        self._one_line_of_records(targets, driving)
-        self._beside(driving)
+        drive = {driving, *(targets[0].dataset.drivers if targets else ())}
+        self._one_line_of_records(targets, drive)
+        check_beside(self, driving, drive, row_rules)
 
-    def _one_line_of_records(self, targets: tuple[CheckedTarget, ...], driving: str | None) -> None:
+    def _one_line_of_records(self, targets: tuple[CheckedTarget, ...], drive: Collection[str | None]) -> None:
         """Targets, later steps and what is joined all take the records as the last record step left them."""
-        made = {driving: -1}
+        made = dict.fromkeys(drive, -1)
         used: set[int] = set()
         last = -1
         for number, plan in enumerate(self.plans):
-            if plan.output.driving == driving and plan.output.per_record:
+            if plan.output.driving in drive and plan.output.per_record:
                 made[plan.output.name] = last = number
             else:
                 used |= {made[name] for name in plan.inputs if name in made}
@@ -128,22 +137,6 @@ class PipelineCheck:
         used |= {made[t.dataset.name] for t in targets if t.dataset.name in made}
         if used - {last}:
             self.cannot_run("records are taken before their last step", self.pipeline.where)
-
-    def _beside(self, driving: str | None) -> None:
-        """Beside the records stand lake tables, whose version an attempt can pin, and nothing made of the records."""
-        records = {driving, *(p.output.name for p in self.plans if p.output.driving == driving)}
-        for plan in self.plans:
-            for name in plan.inputs if plan.output.driving != driving else ():
-                if name in records:
-                    what = f"'{plan.output.name}' is made of '{driving}' and beside it"
-                    self.cannot_run(what, plan.step.where)
-        for name in dict.fromkeys(name for plan in self.plans for name in plan.inputs):
-            source = self.sources[name].source if name in self.sources and name != driving else None
-            if isinstance(source, HiveSource) and source.read == "changes":
-                message = f"'{name}' is joined, and read=\"changes\" would show it without what came before"
-                CHANGES_BESIDE.report(self.problems, message, source.place("read"), ("partition", "full"))
-            elif source is not None and not isinstance(source, HiveSource):
-                self.cannot_run(f"files beside the driving source: load '{name}' into a table", source.where)
 
     def cannot_run(self, what: str, where: Location) -> None:
         """Remember why this pipeline does not run yet, and warn of it."""

@@ -57,7 +57,8 @@ class Dataset:
 
     `driving` is the source whose records it holds. While `per_record`, one row is one record of that source and every
     record is accounted for; after a step that changes what a row is (aggregate) it is False. `key`: columns in which no
-    two rows agree (those with a null in them apart), where that is known; `order`: as a sort left the rows.
+    two rows agree (those with a null in them apart), where that is known; `order`: as a sort left the rows; `also`:
+    other sources whose records it holds as well, after a union.
     """
 
     name: str
@@ -66,6 +67,11 @@ class Dataset:
     per_record: bool = True
     key: tuple[str, ...] = ()
     order: RowOrder | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        return (self.driving, *self.also)
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)
@@ -205,6 +211,12 @@ class CheckedPipeline:
     @property
     def driving(self) -> CheckedSource:
         return self.sources[0]
+
+    @property
+    def drivers(self) -> tuple[CheckedSource, ...]:
+        """The sources whose records the targets hold: the driving one, and after a union the others too."""
+        named = self.targets[0].dataset.drivers if self.targets else ()
+        return (self.driving, *(s for s in self.sources[1:] if s.source.id in named))
 
     @property
     def key(self) -> str:

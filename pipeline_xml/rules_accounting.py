@@ -101,6 +101,20 @@ def replay_needs_records(checked: CheckedPipeline, report: Report) -> None:
         report(message, where, hint=hint, severity="error" if written else "warning")
 
 
+@checked_rule("LK512", "warning")
+def corrected_in_the_first(checked: CheckedPipeline, report: Report) -> None:
+    """Rejected records of several sources are shown and corrected in the columns of the first; the others lack some."""
+    if checked.pipeline.error_policy.on_record_error != "quarantine" or not checked.sources:
+        return
+    first = {(c.name, c.type) for c in checked.driving.contract.columns}
+    for source in checked.drivers[1:]:
+        lost = [c.name for c in source.contract.columns if (c.name, c.type) not in first]
+        if lost:
+            message = f"a rejected record of '{source.source.id}' is kept without {', '.join(lost)}"
+            hint = f"'{checked.driving.source.id}', the first source, has no such column; reject in a pipeline before"
+            report(message, source.source.where, hint=hint)
+
+
 @checked_rule("LK508")
 def masked_is_written(checked: CheckedPipeline, report: Report) -> None:
     """A mask whose result has a name of its own does not help a target that writes the dataset it was made from."""

@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from pipeline_xml.checked import CheckedPipeline, CheckedTarget
+from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget
 from pipeline_xml.model import HiveSource
 from processing import frame as f
 from processing.lines import is_beside, later_steps, needed_steps, record_steps
@@ -29,21 +29,19 @@ def record_frame(
     runtime: Runtime,
     materialise: Materialise,
 ) -> DataFrame:
-    """Every record of the driving source with its columns, identity, final `_status` and `_errors`.
+    """Every record of the driving sources with its columns, identity, final `_status` and `_errors`.
 
-    `beside` are the frames of the tables that are joined, by source. Where steps write over columns of a table's
-    records, `_original` keeps those of rejected ones.
+    `rows` are those of the first one; `beside` are the frames of the others and of the tables that are joined, by
+    source. Where steps write over columns of a table's records, `_original` keeps those of rejected ones.
     """
     from pyspark.sql import functions as F
 
-    rows = apply_row_rules(rows, pipeline.row_rules, runtime.bindings())
     steps = record_steps(pipeline)
     keeps = isinstance(pipeline.driving.source, HiveSource) and any(plan.rewrites for plan in steps)
-    if keeps:
-        columns = [F.col(c.name) for c in pipeline.driving.contract.columns]
-        rows = rows.withColumn(f.ORIGINAL, F.struct(*columns))
     last = pipeline.driving.source.id
     frames = {last: rows, **beside}
+    for source in pipeline.drivers:
+        frames[source.source.id] = _judged(pipeline, source, frames[source.source.id], runtime, keeps)
     for plan in needed_steps(pipeline, steps):
         runner = runners[plan.kind]
         if runner.several_passes:
@@ -63,6 +61,26 @@ def record_frame(
         rejected = F.col(f.STATUS) == F.lit(f.QUARANTINED)
         found = found.withColumn(f.ORIGINAL, F.when(rejected, F.col(f.ORIGINAL)))
     return found
+
+
+def _judged(
+    pipeline: CheckedPipeline, source: CheckedSource, rows: DataFrame, runtime: Runtime, keeps: bool
+) -> DataFrame:
+    """The records of one driving source after the row rules, with a copy of their columns where it is kept.
+
+    The copy has the columns of the first driving source: those of its name and type, null where there is none.
+    """
+    from pyspark.sql import functions as F
+
+    rows = apply_row_rules(rows, pipeline.row_rules, runtime.bindings())
+    if not keeps:
+        return rows
+    there = {(c.name, c.type) for c in source.contract.columns}
+    copied = [
+        (F.col(c.name) if (c.name, c.type) in there else F.lit(None).cast(str(c.type))).alias(c.name)
+        for c in pipeline.driving.contract.columns
+    ]
+    return rows.withColumn(f.ORIGINAL, F.struct(*copied))
 
 
 def _reject_null_keys(pipeline: CheckedPipeline, rows: DataFrame) -> DataFrame:
@@ -108,7 +126,8 @@ def later_frames(
 
     living = accepted.withColumn(f.STATUS, F.lit(None).cast("string"))
     living = living.withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
-    frames: dict[str, Any] = {pipeline.driving.source.id: living, **beside}
+    frames: dict[str, Any] = dict(beside)
+    frames |= {source.source.id: living for source in pipeline.drivers}
     frames |= {plan.output.name: living for plan in record_steps(pipeline)}
     outputs = []
     for plan in needed_steps(pipeline, later_steps(pipeline)):

@@ -38,15 +38,15 @@ def is_beside(pipeline: CheckedPipeline, plan: StepPlan) -> bool:
 
 
 def read_beside(pipeline: CheckedPipeline) -> tuple[CheckedSource, ...]:
-    """The sources that steps read beside the one that drives."""
+    """The sources that steps read beside those that drive."""
     named = set(_inputs(pipeline.steps))
-    return tuple(s for s in pipeline.sources[1:] if s.source.id in named)
+    return tuple(s for s in pipeline.sources if s.source.id in named and s not in pipeline.drivers)
 
 
 def beside_names(pipeline: CheckedPipeline) -> frozenset[str]:
     """The names of datasets whose rows are no records of this pipeline."""
     made = {plan.output.name for plan in pipeline.steps if is_beside(pipeline, plan)}
-    return frozenset(made | {s.source.id for s in pipeline.sources[1:]})
+    return frozenset(made | {s.source.id for s in pipeline.sources if s not in pipeline.drivers})
 
 
 def _inputs(steps: Iterable[StepPlan]) -> Iterable[str]:
@@ -54,4 +54,4 @@ def _inputs(steps: Iterable[StepPlan]) -> Iterable[str]:
 
 
 def _of_records(pipeline: CheckedPipeline, plan: StepPlan) -> bool:
-    return plan.output.driving == pipeline.driving.source.id
+    return plan.output.driving in {s.source.id for s in pipeline.drivers}

@@ -25,7 +25,7 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput
-from publishing.upstream import REWRITTEN, TableInput, table_input, versions_beside
+from publishing.upstream import REWRITTEN, TableInput, other_inputs, table_input, versions_beside
 
 _FAULTS = re.compile(r"; (?=[a-z_]+: )")  # between two faults; a message may hold the sign as well
 
@@ -143,13 +143,15 @@ def whole_batch(
     """`given` with all records of the batch to read, and decisions laid over them by files in `folder`."""
     raw = raw_files(lake, pipeline, files)
     table = table_input(lake, pipeline, batch) if batch.origin == "table" else None
+    others = other_inputs(lake, pipeline, batch) if batch.origin == "table" else {}
     if table is not None and layers:
-        layers = _read_here(table, layers)
+        layers = _read_here((table, *others.values()), layers)
     given = replace(
         given,
         raw=tuple(raw.values()),
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table,
+        others=others,
         corrections=tuple(layers),
     )
     if not layers:
@@ -160,12 +162,14 @@ def whole_batch(
     return replace(given, raw=tuple(lay_over(folder, raw, changes).values()))
 
 
-def _read_here(table: TableInput, layers: Mapping[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
+def _read_here(
+    tables: Sequence[TableInput], layers: Mapping[str, tuple[str, Any]]
+) -> dict[str, tuple[str, Any]]:
     """The decisions all of whose records are among the rows of this batch: the others are for another one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = table.snapshot.dataset(table.files).to_batches(columns=[f.RECORD_ID])
+    rows = (r for table in tables for r in table.snapshot.dataset(table.files).to_batches(columns=[f.RECORD_ID]))
     ids = pa.chunked_array([batch[f.RECORD_ID] for batch in rows], pa.string()).combine_chunks()
     return {
         each: layer

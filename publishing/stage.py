@@ -59,6 +59,7 @@ class AttemptInput:
     corrections: tuple[str, ...] = ()
     judged: bool = True
     waived: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, TableInput] = field(default_factory=dict)  # of the other driving sources
     versions: Mapping[str, int] = field(default_factory=dict)  # of tables read beside; without one, the newest
 
     @property
@@ -151,11 +152,15 @@ def _rows_of(session: Any, table: TableInput, columns: Sequence[Field], overlay:
 
 
 def _read_beside(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> dict[str, DataFrame]:
-    """The rows of the tables that are joined, each of the version that the attempt pinned."""
+    """The rows of the tables that are joined, of the version that the attempt pinned, and of other driving ones."""
     frames = {}
     for source in read_beside(pipeline):
         table = table_beside(lake, pipeline, source, given.versions, given.business_date)
         frames[source.source.id] = _rows_of(lake.engine.session, table, source.contract.columns)
+    for source in pipeline.drivers[1:]:
+        table = given.others[source.source.id]
+        columns = source.contract.columns
+        frames[source.source.id] = _rows_of(lake.engine.session, table, columns, given.overlay)
     return frames
 
 
@@ -247,7 +252,9 @@ def _reconcile(
     pipeline: CheckedPipeline, given: AttemptInput, counted: Mapping[int, Mapping[str, int]]
 ) -> list[FileCounts]:
     if given.table is not None:
-        expected = [(0, f"{given.table.name}@{given.table.snapshot.version}", given.table.records)]
+        tables = (given.table, *given.others.values())
+        names = " + ".join(f"{table.name}@{table.snapshot.version}" for table in tables)
+        expected = [(0, names, sum(table.records for table in tables))]
     else:
         expected = list(given.uris)
     lines = []

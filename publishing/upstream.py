@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 from urllib.parse import unquote
@@ -33,25 +33,29 @@ _TABLE = "table:"  # before the name of a source, among the references that an a
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a table batch reads. `files` only for changes: paths pinned when the batch was persisted."""
+    """What a table batch reads. `files` only for changes: paths pinned when the batch was persisted.
+
+    `others` are the versions of the other driving tables by source, where several come together.
+    """
 
     table: str
     read: str
     version: int
     since: int | None = None
     files: tuple[str, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        stored = {
             "table": self.table, "read": self.read, "version": self.version, "since": self.since,
             "files": list(self.files),
-        }
+        }  # fmt: skip
+        return stored | ({"others": dict(self.others)} if self.others else {})
 
     @staticmethod
     def of(stored: dict[str, Any]) -> Window:
-        return Window(
-            stored["table"], stored["read"], stored["version"], stored["since"], tuple(stored.get("files", ()))
-        )
+        files, others = tuple(stored.get("files", ())), stored.get("others", {})
+        return Window(stored["table"], stored["read"], stored["version"], stored["since"], files, others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,20 @@ def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInp
         files = [item for item in files if item.may_hold(BUSINESS_DATE, day.isoformat())]
     wanted = None if day is None else ds.field(BUSINESS_DATE) == day
     return TableInput(window.table, snapshot, tuple(files), day, snapshot.dataset(files).count_rows(filter=wanted))
+
+
+def other_inputs(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> dict[str, TableInput]:
+    """The pinned rows of the other driving tables of a batch, by source, each counted from the table itself."""
+    import pyarrow.dataset as ds
+
+    versions = Window.of(batch.window).others if batch.window is not None else {}
+    found = {}
+    for source in pipeline.drivers[1:]:
+        table = table_beside(lake, pipeline, source, versions, batch.business_date)
+        wanted = None if table.business_date is None else ds.field(BUSINESS_DATE) == table.business_date
+        records = table.snapshot.dataset(table.files).count_rows(filter=wanted)
+        found[source.source.id] = replace(table, records=records)
+    return found
 
 
 class TableNotThere(Exception):
@@ -153,17 +171,27 @@ def persist_table_batches(lake: Lake, pipeline: CheckedPipeline, day: date | Non
     if source.read == "changes":
         _persist_changes(lake, pipeline, table, snapshot, name)
         return
+    others = {s.source.id: lake.table(s.upstream) for s in pipeline.drivers[1:] if s.upstream is not None}
+    if not all(other.exists for other in others.values()):
+        return
+    snapshots = {each: other.snapshot() for each, other in others.items()}
+    versions = {each: other.version for each, other in snapshots.items()}
     if source.read == "full":
         days = [day or period_end(now().date().isoformat(), pipeline.pipeline.metadata.grain)]
     else:
-        days = [d for d in business_dates(snapshot, snapshot.files()) if day in (None, d)]
+        found = {d for each in (snapshot, *snapshots.values()) for d in business_dates(each, each.files())}
+        days = sorted(d for d in found if day in (None, d))
     for each in days:
         last = _last(lake, pipeline.key, each if source.read == "partition" else None)
         if last is not None and last.window is not None:
             before = Window.of(last.window)
-            if before.version == snapshot.version or not _moved(table, before.version, snapshot, source.read, each):
+            moved = _moved(table, before.version, snapshot, source.read, each) or any(
+                _moved(others[name], before.others.get(name, -1), other, source.read, each)
+                for name, other in snapshots.items()
+            )
+            if not moved:
                 continue
-        _persist(lake, pipeline, [(each, Window(name, source.read, snapshot.version))])
+        _persist(lake, pipeline, [(each, Window(name, source.read, snapshot.version, others=versions))])
 
 
 def business_dates(snapshot: Snapshot, files: Sequence[DataFile]) -> list[date]:
@@ -186,6 +214,8 @@ def business_dates(snapshot: Snapshot, files: Sequence[DataFile]) -> list[date]:
 
 def _moved(table: LakeTable, before: int, snapshot: Snapshot, read: str, day: date) -> bool:
     """Whether a file that may hold rows of the unit came or went since a version; True where that is not known."""
+    if before == snapshot.version:
+        return False
     if not _log_holds(table, before):
         return True
     old = {f.path: f for f in table.snapshot(before).files()}
@@ -310,7 +340,8 @@ def _persist(
     with lake.ledger.write() as session:
         newest = session.scalar(select(func.max(Batch.arrival)).where(Batch.pipeline == pipeline.key)) or 0
         for day, window in windows:
-            parts = (pipeline.key, window.table, day.isoformat(), str(window.since), str(window.version))
+            others = (f"{source}@{version}" for source, version in sorted(window.others.items()))
+            parts = (pipeline.key, window.table, day.isoformat(), str(window.since), str(window.version), *others)
             identity, known, before = _identity(parts), True, 0
             while known and (found := session.get(Batch, identity)) is not None:
                 known = found.status in ("withdrawn", "unpublished")  # taken back: the window may be read once more

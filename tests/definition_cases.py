@@ -20,7 +20,7 @@ from tests.plain_steps import STEPS
 
 FOLDER = Path(__file__).parent / "cases" / "invalid"
 BASE = FOLDER / "base"
-REAL_STEPS = ("LK204-step_columns", "LK30", "LK31", "LK510")
+REAL_STEPS = ("LK204-step_columns", "LK30", "LK31", "LK510", "LK511", "LK512")
 _SHOP = "applications/shop"
 _PLACES = {
     "pipeline": f"{_SHOP}/staging/pipelines/orders.xml",
