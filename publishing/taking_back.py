@@ -69,10 +69,8 @@ class Going:
     def transactions(self, snapshot: Snapshot, position: int) -> dict[str, int]:
         """The first says whether the commit was made."""
         found = {f"b:{batch.id}": 2 * batch.attempt for batch in (*self.batches, *self.replays)}
-        for key in self.deliveries:
-            standing = snapshot.transaction(f"f:{key}")
-            if standing % 2:
-                found[f"f:{key}"] = standing + 1
+        standing = snapshot.transactions([f"f:{key}" for key in self.deliveries])
+        found |= {name: version + 1 for name, version in standing.items() if version % 2}
         return found | dict(self.units.get(position, {}))
 
 

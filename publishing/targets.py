@@ -50,7 +50,8 @@ class Publication:
 
     def transactions(self, snapshot: Snapshot) -> dict[str, int]:
         """`b:` and one `f:` a delivery key, each at its next odd version."""
-        found = {f"f:{key}": next_odd(snapshot.transaction(f"f:{key}")) for key in self.deliveries}
+        standing = snapshot.transactions([f"f:{key}" for key in self.deliveries])
+        found = {name: next_odd(version) for name, version in standing.items()}
         name, version = self.transaction
         return {name: version, **found}
 

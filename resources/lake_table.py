@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,12 +19,14 @@ from urllib.parse import unquote
 
 from processing.frame import BATCH_ID, BUSINESS_DATE, RECORD_ID
 from resources.failures import Transient
+from resources.table_log import all_transactions
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
 SKIPPING_COLUMNS = (BATCH_ID, BUSINESS_DATE, RECORD_ID, "batch_id")
+FEW_NAMES = 32  # transaction ids that are asked for one by one
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -68,6 +70,12 @@ class Snapshot:
     def transaction(self, name: str) -> int:
         """The greatest version committed under a transaction id; 0 where there is none."""
         return self._table.transaction_version(name) or 0
+
+    def transactions(self, names: Collection[str]) -> dict[str, int]:
+        """`transaction` of many."""
+        if len(names) > FEW_NAMES and (found := all_transactions(self.root / "_delta_log", self.version)) is not None:
+            return {name: found.get(name, 0) for name in names}
+        return {name: self.transaction(name) for name in names}
 
     @property
     def partition_by(self) -> list[str]:
