@@ -27,6 +27,7 @@ def way_back_sensors(
                 job=job,
                 pipelines_tag=names.PIPELINES_TAG,
                 replay_tag=names.REPLAY_TAG,
+                every=names.EVERY_BATCH,
                 set_tag=names.REPLAY_SET_TAG,
                 actor_tag=names.ACTOR_TAG,
                 lock_tag=names.LOCK_TAG,

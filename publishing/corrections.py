@@ -154,12 +154,13 @@ def write_table_overlay(root: Path, changes: Any) -> str:
 
 
 def unplayed(session: Session, pipeline: str, batch_id: str | None) -> list[Correction]:
-    """Approved corrections (no discards) that belong to no replay yet, in the order they were made."""
+    """Approved corrections (no discards) that wait for a replay and belong to none, in the order they were made."""
     chosen = select(Correction).where(
         Correction.pipeline == pipeline,
         Correction.state == APPROVED,
         Correction.kind == CORRECT,
         Correction.replay_id.is_(None),
+        Correction.fate.is_(None),
     )
     if batch_id is not None:
         chosen = chosen.where(Correction.batch_id == batch_id)
@@ -188,10 +189,26 @@ def apply_discards(lake: Lake, pipeline: str) -> int:
     for discard in discards:
         records = load_changes(lake, discard)["record_id"].combine_chunks()
         change = to_state(DISCARDED, [OPEN, HELD], records)
-        restate(lake, pipeline, [discard.batch_id], {f"d:{discard.id}": 1}, change)
+        holders = _holders(lake, pipeline, discard, records)
+        restate(lake, pipeline, holders, {f"d:{discard.id}": 1}, change)
         failpoints.reached("discard.committed")
         with lake.ledger.write() as session:
             own = update(Correction).where(Correction.id == discard.id, Correction.fate.is_(None))
             session.execute(own.values(fate=DISCARDED))
-        refresh(lake, pipeline, discard.batch_id)
+        for holder in holders:
+            refresh(lake, pipeline, holder)
     return len(discards)
+
+
+def _holders(lake: Lake, pipeline: str, discard: Correction, records: Any) -> list[str]:
+    """The batch of a discard, and those that read rows of its table again since and rejected them."""
+    import pyarrow.dataset as ds
+
+    with lake.ledger.read() as session:
+        of_table = session.get_one(Batch, discard.batch_id).origin == "table"
+    table = lake.quarantine(pipeline)
+    if not of_table or not table.exists:
+        return [discard.batch_id]
+    wanted = ds.field("record_id").isin(records)
+    rows = table.snapshot().dataset().to_table(columns=["batch_id"], filter=wanted)
+    return sorted({discard.batch_id, *rows["batch_id"].unique().to_pylist()})

@@ -19,7 +19,7 @@ from publishing.outcome import BatchOutcome
 from publishing.quarantine import HELD, OPEN, SUPERSEDED, changed_batches, read_before
 from publishing.quarantined import refresh
 from publishing.restate import restate, to_state
-from publishing.touched import Touched, settle_touched
+from publishing.touched import Touched, settle_touched, wait_again
 from publishing.units import is_replaced, published_once, replaced_by
 
 NOTHING_TOUCHED = Touched((), "", {})
@@ -61,6 +61,8 @@ def end_attempt(
             landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival and not late else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
+        if status == "superseded" and outcome.status != "published":
+            wait_again(session, batch.id)
         if outcome.status == "published":
             _end_replaced(session, replaced)
             _end_replays(session, batch)

@@ -19,7 +19,7 @@ from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
 from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
-from publishing.decisions import DISCARD
+from publishing.decisions import DISCARD, Correction
 from publishing.intake import stated_date
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
@@ -144,15 +144,16 @@ def whole_batch(
     raw = raw_files(lake, pipeline, files)
     table = table_input(lake, pipeline, batch) if batch.origin == "table" else None
     others = other_inputs(lake, pipeline, batch) if batch.origin == "table" else {}
+    obeyed = tuple(layers)
     if table is not None and layers:
-        layers = _read_here((table, *others.values()), layers)
+        layers, obeyed = _read_here(lake, batch, (table, *others.values()), layers)
     given = replace(
         given,
         raw=tuple(raw.values()),
         uris=tuple((item.arrival, item.uri, raw[item.arrival].scan.records) for item in files),
         table=table,
         others=others,
-        corrections=tuple(layers),
+        corrections=obeyed,
     )
     if not layers:
         return given
@@ -163,19 +164,28 @@ def whole_batch(
 
 
 def _read_here(
-    tables: Sequence[TableInput], layers: Mapping[str, tuple[str, Any]]
-) -> dict[str, tuple[str, Any]]:
-    """The decisions all of whose records are among the rows of this batch: the others are for another one."""
+    lake: Lake, batch: Batch, tables: Sequence[TableInput], layers: Mapping[str, tuple[str, Any]]
+) -> tuple[dict[str, tuple[str, Any]], tuple[str, ...]]:
+    """(the decisions over rows of this batch, as far as they are; those that this batch uses up).
+
+    One that is about rows of another batch too waits for that, unless it was given to this one.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = (r for table in tables for r in table.snapshot.dataset(table.files).to_batches(columns=[f.RECORD_ID]))
-    ids = pa.chunked_array([batch[f.RECORD_ID] for batch in rows], pa.string()).combine_chunks()
-    return {
-        each: layer
-        for each, layer in layers.items()
-        if pc.all(pc.is_in(layer[1]["record_id"].combine_chunks(), value_set=ids), min_count=0).as_py()
-    }
+    ids = pa.chunked_array([read[f.RECORD_ID] for read in rows], pa.string()).combine_chunks()
+    with lake.ledger.read() as session:
+        given = set(session.scalars(select(Correction.id).where(Correction.replay_id == batch.id)))
+    here: dict[str, tuple[str, Any]] = {}
+    obeyed = []
+    for each, (kind, changes) in layers.items():
+        own = changes.filter(pc.is_in(changes["record_id"], value_set=ids))
+        if own.num_rows:
+            here[each] = (kind, own)
+        if own.num_rows == changes.num_rows or each in given:
+            obeyed.append(each)
+    return here, tuple(obeyed)
 
 
 def aware(moment: datetime) -> datetime:

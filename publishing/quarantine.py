@@ -14,18 +14,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from processing import frame as f
 from processing.read import RawFile
 from publishing import failpoints
 from publishing.commit import committed, until_committed
-from publishing.decisions import APPROVED, CORRECT, Correction, TouchedRecord, record_state
 from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
 from publishing.manifest import Manifest
+from publishing.quarantine_others import later_entries, tried_now, without, without_rows
 from publishing.quarantine_rows import rejected_rows
 from resources.lake_table import DataFile, Snapshot, describe_parquet
 
@@ -79,18 +79,24 @@ def commit_quarantine(
         return table.root, 0
     table.open_or_create(schema(), (), f"Rejected records of {pipeline.key}")
     name, version = f"q:{manifest.batch}", 2 * manifest.attempt - 1
-    tried = _tried(lake, batch, manifest)
+    tried = tried_now(lake, batch, manifest)
 
     def commit(snapshot: Snapshot) -> int | None:
         if committed(snapshot, name, version):
             return None
-        replaced = _known(snapshot, manifest, seen) if version > 1 or seen is not None else []
+        kept = later_entries(lake, batch, snapshot, seen)
+        own = without(seen, kept)
+        replaced = _known(snapshot, manifest, own) if version > 1 or own is not None else []
         if not records and not replaced:
             return None
         state = HELD if manifest.held else OPEN
         rows = rejected_rows(lake, pipeline, manifest, raw, opened_at, run_id, state, schema())
+        rows = (without_rows(each, kept) for each in rows)
         adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced, tried, state == HELD))] if records else []
-        adds += _earlier(snapshot, replaced, manifest, adds, seen)
+        for nothing in (item for item in adds if not item.records):  # all of them are of later batches
+            (table.root / nothing.path).unlink()
+            adds = []
+        adds += _earlier(snapshot, replaced, manifest, adds, own)
         failpoints.reached("quarantine.written")
         before = snapshot.dataset(replaced).to_table(columns=["batch_id"])["batch_id"].unique().to_pylist()
         metadata = {BATCH: manifest.batch, ATTEMPT: str(manifest.attempt), CHANGED: " ".join(sorted(before))}
@@ -120,23 +126,6 @@ def read_before(lake: Lake, batch: Batch) -> bool:
         others = LandedFile.batch_id.is_not(None) & (LandedFile.batch_id != batch.id)
         again = select(LandedFile.arrival).where(LandedFile.delivery_key.in_(own), others)
         return session.scalars(again.limit(1)).first() is not None
-
-
-def _tried(lake: Lake, batch: Batch, manifest: Manifest) -> Any:
-    """Record ids whose correction takes effect by this attempt, if it rejects any; of one that is held none does."""
-    import pyarrow as pa
-
-    chosen = (
-        select(TouchedRecord.record_id)
-        .join(Correction, Correction.id == TouchedRecord.correction_id)
-        .where(record_state() == APPROVED, Correction.kind == CORRECT)
-        .where(TouchedRecord.pipeline == batch.pipeline, Correction.id.in_(manifest.corrections))
-        .where(or_(Correction.replay_id.is_(None), Correction.replay_id == batch.id))  # else that replay counts it
-    )
-    if manifest.held or not manifest.corrections or not manifest.records.get(f.QUARANTINED):
-        return pa.array([], pa.string())
-    with lake.ledger.read() as session:
-        return pa.array(session.scalars(chosen), pa.string())
 
 
 def _kept(

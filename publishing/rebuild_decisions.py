@@ -118,7 +118,8 @@ def _touched(lake: Lake, session: Session, pipeline: str) -> None:
             state = entry if entry not in ("open", "held") else d.APPROVED if waits else d.FAILED
         states.setdefault(correction, {})[record] = (state, tries or int(state == d.FAILED))
     for correction, found in states.items():
-        fate = Counter(state for state, _ in found.values()).most_common(1)[0][0]
+        told = Counter(state for state, _ in found.values())
+        fate = correction.state if correction.state in told else told.most_common(1)[0][0]  # while one waits, it does
         correction.fate = fate if fate != correction.state else None
         for record, (state, tries) in found.items():
             own = state if state != fate else None

@@ -32,6 +32,7 @@ from publishing.intake import batch_key
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
+from publishing.moved import GAVE_WAY, holder_of
 from publishing.outcome import BatchOutcome, QuarantineOutcome
 from publishing.payloads import write_payload_rows
 from publishing.publish import outcome_of, publish_targets, unfit
@@ -70,11 +71,15 @@ def persist_replays(
 ) -> list[tuple[str, str]]:
     """(batch that will publish, batch it comes from) of every approved correction that belongs to no replay yet.
 
-    In the caller's transaction. Corrections of a batch that does not stand, or not yet, wait for an attempt of it.
+    In the caller's transaction. Corrections of a batch that does not stand, or not yet, wait for an attempt of it; of
+    one that gave way to another they follow their records.
     """
     grouped: dict[str, list[Correction]] = {}
-    for correction in unplayed(session, pipeline.key, batch_id):
-        grouped.setdefault(correction.batch_id, []).append(correction)
+    for correction in unplayed(session, pipeline.key, None):
+        about = session.get_one(Batch, correction.batch_id)
+        holder = holder_of(lake, session, correction) if about.status == GAVE_WAY else about
+        if holder is not None and batch_id in (None, correction.batch_id, holder.id):
+            grouped.setdefault(holder.id, []).append(correction)
     made = []
     for source_id, corrections in grouped.items():
         source = session.get_one(Batch, source_id)

@@ -20,6 +20,7 @@ from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, Claim, LandedFile, Look
 from publishing.ledger_errors import REBUILD, LedgerGone
+from publishing.moved import settle_moved
 from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
 from publishing.replay import REPLAY, TRIAL
@@ -77,6 +78,7 @@ def run_pipeline(
             _reopen(lake, pipeline, business_date)
         for batch in _open_batches(lake, pipeline, business_date):
             ended(run_apart(lake, pipeline, batch, run_id))
+        settle_moved(lake, pipeline.key)
     failures = (outcome.reason for outcome in outcomes if outcome.status == "failed")
     return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes), next(failures, None))
 
@@ -95,6 +97,7 @@ def run_batches(
             outcomes.append(run_apart(lake, pipeline, batch, run_id))
             if announce is not None:
                 announce(outcomes[-1])
+        settle_moved(lake, pipeline.key)
     failures = (outcome.reason for outcome in outcomes if outcome.status == "failed")
     return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes), next(failures, None))
 

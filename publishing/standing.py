@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 
 from publishing.decisions import APPROVED, CORRECT, Correction, QuarantinedBatch, Rerun, TouchedRecord
 from publishing.ledger import Batch, Ledger
+from publishing.moved import GAVE_WAY
 
 UNENDED = ("open", "failed")  # a batch that a run has still to bring to its end
 
@@ -73,10 +74,13 @@ def standings(ledger: Ledger, pipeline: str, keys: Collection[str] | None = None
 
 @dataclass(frozen=True, slots=True)
 class WaitingReplay:
-    """Approved corrections of one quarantined batch that no replay has brought to its end."""
+    """Approved corrections of one quarantined batch that no replay has brought to its end.
+
+    `key` is None where the batch gave way to another: a replay of the whole pipeline finds where their records are.
+    """
 
     pipeline: str
-    key: str
+    key: str | None
     corrections: tuple[str, ...]
 
 
@@ -84,7 +88,7 @@ def waiting_replays(ledger: Ledger, pipelines: Collection[str]) -> list[WaitingR
     """The batches of these pipelines with approved corrections to replay, those that waited longest first."""
     replay = aliased(Batch)
     chosen = (
-        select(Correction.pipeline, Batch.key, Correction.id)
+        select(Correction.pipeline, Batch.key, Batch.status, Correction.id)
         .join(Batch, Batch.id == Correction.batch_id)
         .join(replay, replay.id == Correction.replay_id, isouter=True)
         .where(
@@ -92,14 +96,17 @@ def waiting_replays(ledger: Ledger, pipelines: Collection[str]) -> list[WaitingR
             Correction.state == APPROVED,
             Correction.kind == CORRECT,
             # A batch that is not published yet is waited for: its records may not be acted on.
-            or_(Correction.replay_id.is_(None) & (Batch.status == "published"), replay.status.in_(UNENDED)),
+            or_(
+                Correction.replay_id.is_(None) & Correction.fate.is_(None) & Batch.status.in_(("published", GAVE_WAY)),
+                replay.status.in_(UNENDED),
+            ),
         )
         .order_by(Correction.made_at, Correction.id)
     )
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str | None], list[str]] = {}
     with ledger.read() as session:
-        for pipeline, key, correction in session.execute(chosen):
-            found.setdefault((pipeline, key), []).append(correction)
+        for pipeline, key, status, correction in session.execute(chosen):
+            found.setdefault((pipeline, None if status == GAVE_WAY else key), []).append(correction)
     return [WaitingReplay(pipeline, key, tuple(ids)) for (pipeline, key), ids in found.items()]
 
 

@@ -66,6 +66,9 @@ def settle_touched(session: Session, pipeline: str, batch_id: str, found: Touche
         return
     chosen = session.scalars(select(Correction).where(Correction.id.in_(found.corrections))).all()
     used = [c for c in chosen if c.kind == CORRECT and c.state == APPROVED and c.replay_id in (None, batch_id)]
+    # One that ended without a replay, for its batch gave way, is alive where that comes back.
+    back = [correction for correction in used if correction.fate == SUPERSEDED and correction.replay_id is None]
+    same_fate(session, back, None)
     fresh = [correction for correction in used if correction.fate is None]
     for correction in used:
         correction.replay_id = batch_id
@@ -83,6 +86,12 @@ def settle_touched(session: Session, pipeline: str, batch_id: str, found: Touche
                 .where(waiting, TouchedRecord.pipeline == pipeline, some)
                 .values(state=state, tries=TouchedRecord.tries + (state == FAILED) - (found.usual == FAILED))
             )
+
+
+def wait_again(session: Session, batch_id: str) -> None:
+    """Corrections that were given to a batch which gave way before it read them belong to none."""
+    given = update(Correction).where(Correction.replay_id == batch_id, Correction.fate.is_(None))
+    session.execute(given.values(replay_id=None))
 
 
 def same_fate(session: Session, corrections: Sequence[Correction], fate: str | None) -> None:

@@ -28,6 +28,7 @@ class ReplayLaunch:
     job: dg.JobDefinition
     pipelines_tag: str
     replay_tag: str
+    every: str  # in place of a batch: all of the pipeline
     set_tag: str
     actor_tag: str
     lock_tag: str
@@ -84,7 +85,7 @@ def _request(waiting: WaitingReplay, run_key: str, launch: ReplayLaunch) -> dg.R
         job_name=launch.job.name,
         tags={
             launch.pipelines_tag: waiting.pipeline,
-            launch.replay_tag: waiting.key,
+            launch.replay_tag: waiting.key or launch.every,
             launch.set_tag: set_of(waiting),
             launch.actor_tag: f"workflow {launch.workflows[waiting.pipeline]}",
             launch.lock_tag: launch.locks[waiting.pipeline],

@@ -214,7 +214,8 @@ def _default_assignee(catalog: Catalog, row: QuarantinedBatch) -> str | None:
 
 def _waiting(session: Session, batch_ids: Sequence[str]) -> dict[tuple[str, str], int]:
     """Records of corrections by batch and state: proposed; approved, but in no replay yet."""
-    unplayed = (Correction.state == APPROVED) & (Correction.kind == CORRECT) & Correction.replay_id.is_(None)
+    waits = Correction.replay_id.is_(None) & Correction.fate.is_(None)
+    unplayed = (Correction.state == APPROVED) & (Correction.kind == CORRECT) & waits
     counted = (
         select(Correction.batch_id, Correction.state, func.sum(Correction.records))
         .where(Correction.batch_id.in_(batch_ids), or_(Correction.state == PROPOSED, unplayed))

@@ -44,9 +44,13 @@ class StewardFeed(Feed):
         return {key: row["state"] for key, row in self.entries(name).items()}
 
     def decide(
-        self, wanted: Mapping[str, Mapping[str, str | None]], kind: str = CORRECT, name: str = "feed"
+        self,
+        wanted: Mapping[str, Mapping[str, str | None]],
+        kind: str = CORRECT,
+        name: str = "feed",
+        apply: bool = True,
     ) -> str:
-        """An approved decision over entries of one batch; a discard takes effect."""
+        """An approved decision over entries of one batch; a discard takes effect, unless `apply` says not yet."""
         found = self.entries(name)
         rows = [(found[key]["record_id"], new, {}) for key, new in wanted.items()]
         (batch_id,) = {found[key]["batch_id"] for key in wanted}
@@ -67,7 +71,8 @@ class StewardFeed(Feed):
                             pipeline=pipeline, record_id=record, correction_id=correction, state=None, tries=0
                         )
                     )  # fmt: skip
-            apply_discards(lake, pipeline)
+            if apply:
+                apply_discards(lake, pipeline)
         return correction
 
     def replay(self, name: str = "feed") -> list[BatchOutcome]:

@@ -212,10 +212,16 @@ def test_the_ledger_made_again_is_the_ledger(
 class Decided(StewardFeed):
     """Decisions as stewards make them: with a verdict, and in the journal."""
 
-    def decide(self, wanted: Mapping[str, Mapping[str, str | None]], kind: str = CORRECT, name: str = "feed") -> str:
+    def decide(
+        self,
+        wanted: Mapping[str, Mapping[str, str | None]],
+        kind: str = CORRECT,
+        name: str = "feed",
+        apply: bool = True,
+    ) -> str:
         with self.open(name) as (lake, _), lake.ledger.read() as session:
             tried = {row.record_id: row.tries for row in session.scalars(select(TouchedRecord))}
-        correction = super().decide(wanted, kind, name)
+        correction = super().decide(wanted, kind, name, apply)
         with self.open(name) as (lake, pipeline):
             with lake.ledger.write() as session:
                 for row in session.scalars(select(TouchedRecord)):
@@ -319,6 +325,29 @@ def merged(feed: Decided) -> None:
     assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 7)]
 
 
+def moved(feed: Decided) -> None:
+    """Of a correction over two records one is read again by a newer snapshot, and wrong again; the other is gone."""
+    feed.define(APPEND)
+    whole = '<hive table="standardization.copy" mode="overwrite"/>'
+    feed.define_reader("full", targets=whole, steps='<filter source="t" condition="v &gt; 4"/>')
+    feed.land("a.csv", "id,v", "a,1", "x,7")
+    feed.land("b.csv", "id,v", "b,1")
+    feed.run()
+    feed.run("reader")
+    feed.land("c.csv", "id,v", "c,1")
+    feed.run()
+    feed.run("reader")
+    feed.decide({"a.csv:1": {"v": "2"}, "c.csv:1": {"v": "9"}}, name="reader")
+    feed.unpublish("c.csv")
+    feed.run("reader")
+    made_again(feed)
+    feed.replay("reader")
+    made_again(feed)
+    feed.decide({"a.csv:1": {"v": "8"}}, name="reader")
+    feed.replay("reader")
+    assert feed.rows("standardization.copy", "id", "v") == [("a", 8), ("x", 7)]
+
+
 def made_again(feed: Feed) -> None:
     """The ledger made again is the ledger, and nothing differs between it and the rest of the lake."""
     before = ledger_rows(feed)
@@ -329,7 +358,7 @@ def made_again(feed: Feed) -> None:
         assert verify(lake, feed.catalog()) == []
 
 
-@pytest.mark.parametrize("story", [corrected, taken_back, units, held, merged])
+@pytest.mark.parametrize("story", [corrected, taken_back, units, held, merged, moved])
 def test_the_ledger_of_what_people_decided(engine: Engine, tmp_path: Path, story: Callable[[Decided], None]) -> None:
     feed = Decided(tmp_path, engine)
     story(feed)
