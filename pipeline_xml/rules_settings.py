@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pipeline_xml.cron import cron_fault
+from pipeline_xml.cron import cron_fault, ticks
 from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import Application, CsvSource, HiveTarget, Node, Pipeline
 from pipeline_xml.rulebook import Report, catalog_rule, pipeline_rule
@@ -161,3 +162,26 @@ def reserved(pipeline: Pipeline, report: Report) -> None:
 
 def _csv(pipeline: Pipeline) -> Iterable[CsvSource]:
     return (s for s in pipeline.sources if isinstance(s, CsvSource))
+
+
+@catalog_rule("LK150", "warning")
+def schedule_meets_sla(applications: tuple[Application, ...], report: Report) -> None:
+    """Files of a `path` are looked for at the schedule's ticks only: the longest time between two is within the SLA."""
+    for application in applications:
+        by_job = {ref.id: job.schedule for job in application.jobs if job.schedule for ref in job.refs}
+        for pipeline in application.pipelines:
+            written = by_job.get(pipeline.id, pipeline.metadata.schedule)
+            waits = any(isinstance(s, CsvSource) and s.path is not None for s in pipeline.sources)
+            gap = ticks(written).longest_gap() if written and waits and cron_fault(written) is None else None
+            limit = _length(pipeline.metadata.sla)
+            if gap is not None and limit is not None and gap > limit:
+                message = f"a file may wait {gap} for the schedule '{written}'; the SLA is {pipeline.metadata.sla}"
+                hint = "run oftener, allow more, or give the files a landing zone, whose sensor sees them arrive"
+                report(message, pipeline.metadata.place("sla"), hint=hint)
+
+
+def _length(written: str | None) -> timedelta | None:
+    try:
+        return parse_duration(written) if written else None
+    except ValueError:
+        return None  # told by a rule of its own

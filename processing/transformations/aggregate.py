@@ -1,4 +1,4 @@
-"""`<aggregate source groupBy metrics as/>`: one row a group of the living records; record accounting ends here.
+"""`<aggregate source groupBy metrics window timeColumn rolling rollup as/>`: one row a group; record accounting ends.
 
 `metrics` are `function:column[:alias]`, the alias by default `function_column`; `count:alias` counts rows.
 
@@ -10,12 +10,17 @@
 
 Over no values sum, avg, min and max are null. A null in a group column makes a group of its own. A sum beyond its
 type ends the run: no row is a record that could be set aside.
+
+`window` (processing.transformations.windows) makes a group of each window that has rows, and adds `window_start` and
+`window_end`. `rollup="true"` adds the totals without the last group column, without the last two, and so on to all:
+`rollup_level` tells how many are left out, 0 in the groups themselves. All of it looks at what the batch read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from pipeline_xml.checked import Column, Dataset, StepContext, StepPlan
@@ -23,16 +28,18 @@ from pipeline_xml.location import Location
 from pipeline_xml.model import Step
 from pipeline_xml.place import items
 from pipeline_xml.problems import nearest
-from pipeline_xml.types import BIGINT, DOUBLE, DataType, decimal
+from pipeline_xml.types import BIGINT, DOUBLE, INT, DataType, decimal
 from processing.rejects import alive
 from processing.step import Runtime
 from processing.transformations.attributes import INCOMPLETE, WRONG_TYPE, WRONG_VALUE, Attributes, derived_from
+from processing.transformations.windows import END, START, Windows, check_windows, in_windows
 from processing.unrecorded import without_identity
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expr
     from pyspark.sql import DataFrame
 
+LEVEL = "rollup_level"
 FUNCTIONS = ("count", "count_distinct", "sum", "avg", "min", "max")
 _WIDEST_SUMMED = 28  # decimal digits: ten more for ten thousand million rows are 38, where engines start to differ
 
@@ -52,6 +59,8 @@ class Metric:
 class Config:
     group_by: tuple[str, ...]
     metrics: tuple[Metric, ...]
+    windows: Windows | None = None
+    rollup: bool = False
 
 
 class Aggregate:
@@ -60,12 +69,13 @@ class Aggregate:
         "source": True, "groupBy": True, "metrics": True, "as": False,
         "window": False, "timeColumn": False, "rolling": False, "rollup": False,
     }  # fmt: skip
+    example = '<aggregate source="loans" groupBy="branch" metrics="count:loans" window="monthly" timeColumn="opened"/>'
     several_passes = False
     compares_records = True
 
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)
-        read.not_yet("window", "timeColumn", "rolling", "rollup")
+        rollup = read.choice("rollup", ("true", "false"), "false") == "true"
         source = read.dataset()
         if source is None:
             return None
@@ -74,7 +84,14 @@ class Aggregate:
             if column.type.kind == "double":
                 message = f"<aggregate groupBy> cannot group by {column.name}: equality of doubles is not exact"
                 read.report(WRONG_TYPE, message, read.place("groupBy", column.name), (), "derive a decimal from it")
-        after = list(groups)
+        windows, added = check_windows(read, source)
+        if rollup:
+            added = (*added, Column(LEVEL, INT, False, "How many of the last group columns are left out"))
+        after = [replace(c, nullable=c.nullable or rollup) for c in groups]
+        for column in added:
+            where = read.place("rollup" if column.name == LEVEL else "window")
+            read.new_name(column.name, (c.name for c in after), where, "rename the group column")
+            after.append(column)
         metrics = []
         written = items(read.text("metrics"))
         if not written:
@@ -91,8 +108,9 @@ class Aggregate:
             nullable = metric.function not in ("count", "count_distinct")
             after.append(Column(metric.alias, metric.type, nullable, "", classification, origins))
             metrics.append(metric)
-        config = Config(tuple(c.name for c in groups), tuple(metrics))
-        return read.plan(source, after, config, per_record=False, key=config.group_by)
+        config = Config(tuple(c.name for c in groups), tuple(metrics), windows, rollup)
+        key = () if rollup else (*config.group_by, *((START,) if windows else ()))
+        return read.plan(source, after, config, per_record=False, key=key)
 
     def _metric(self, item: str, where: Location, source: Dataset, read: Attributes) -> Metric | None:
         function, *rest = (part.strip() for part in item.split(":"))
@@ -137,10 +155,21 @@ class Aggregate:
 
         config: Config = plan.config
         rows = frames[plan.inputs[0]].filter(alive())
+        fixed = (START, END) if config.windows is not None else ()
         measured = [_measured(metric).alias(f"_m{i}") for i, metric in enumerate(config.metrics)]
-        grouped = rows.groupBy(*config.group_by).agg(*measured)
         finished = [_finished(metric, F.col(f"_m{i}")).alias(metric.alias) for i, metric in enumerate(config.metrics)]
-        return without_identity(grouped, [*config.group_by, *finished], runtime.business_date)
+        types = {c.name: str(c.type) for c in plan.output.columns}
+        parts = []
+        for level in range(len(config.group_by) + 1 if config.rollup else 1):
+            kept = config.group_by[: len(config.group_by) - level]
+            windowed = rows if config.windows is None else in_windows(rows, config.windows, kept)
+            grouped = windowed.groupBy(*kept, *fixed).agg(*measured, F.count(F.lit(1)).alias("_rows"))
+            grouped = grouped.where(F.col("_rows") > 0)  # without group columns there is a row even of nothing
+            total = [F.lit(None).cast(types[c]).alias(c) for c in config.group_by[len(kept) :]]
+            mark = [F.lit(level).cast("int").alias(LEVEL)] if config.rollup else []
+            parts.append(grouped.select(*kept, *total, *fixed, *mark, *finished))
+        united = reduce(lambda a, b: a.unionByName(b), parts)
+        return without_identity(united, plan.output.names, runtime.business_date)
 
 
 def _measured(metric: Metric) -> Expr:
