@@ -61,7 +61,8 @@ def end_attempt(
             landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival and not late else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
-        if status == "superseded" and outcome.status != "published":
+        gives_way = status == "superseded" and outcome.status != "published"
+        if gives_way or (status == "held" and batch.origin != "replay"):
             wait_again(session, batch.id)
         if outcome.status == "published":
             _end_replaced(session, replaced)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Look
+from publishing.taking_back import reason_left
 from publishing.units import GONE, is_heir, is_replaced, of_unit, published_once, unit_targets
 
 # A decision that ends a batch: what it is called until it is out of every target, and then.
@@ -159,6 +160,7 @@ def _stand(session: Session, batch: Batch, entries: Entries) -> None:
     elif batch.id in entries.taken_back:  # a replay, with the batch of its records
         batch.status = "unpublished"
     if batch.status in GONE:
+        batch.reason = reason_left(batch, "outcome" in own.attempts.get(batch.attempt, {}))
         for item in files:
             item.status = "withdrawn"
     else:

@@ -114,7 +114,7 @@ def _touched(lake: Lake, session: Session, pipeline: str) -> None:
         if status.get(correction.batch_id) in GONE:
             state = d.WITHDRAWN
         elif state == d.APPROVED:
-            waits = correction.replay_id is None or status.get(correction.replay_id) in ("open", "failed")
+            waits = correction.replay_id is None or status.get(correction.replay_id) in ("open", "failed", "held")
             state = entry if entry not in ("open", "held") else d.APPROVED if waits else d.FAILED
         states.setdefault(correction, {})[record] = (state, tries or int(state == d.FAILED))
     for correction, found in states.items():

@@ -46,13 +46,13 @@ from resources.lake_table import Snapshot
 class Going:
     """Batches that go, with the replays of their records, their delivery keys, and who owns their units afterwards.
 
-    `units` is the transaction of each unit and the arrival of its owner, 0 for none; `heirs` are those owners.
+    `units` is the transaction of each unit and its owner, None for none; `heirs` are those who come back.
     """
 
     batches: Sequence[Batch]
     replays: Sequence[Batch]
     deliveries: Sequence[str]
-    units: Mapping[int, Mapping[str, int]]  # by position of the target
+    units: Mapping[int, Mapping[str, Batch | None]]  # by position of the target
     heirs: Sequence[str]
 
     @property
@@ -71,7 +71,11 @@ class Going:
         found = {f"b:{batch.id}": 2 * batch.attempt for batch in (*self.batches, *self.replays)}
         standing = snapshot.transactions([f"f:{key}" for key in self.deliveries])
         found |= {name: version + 1 for name, version in standing.items() if version % 2}
-        return found | dict(self.units.get(position, {}))
+        for unit, heir in self.units.get(position, {}).items():
+            found[unit] = heir.arrival if heir is not None else 0
+            if heir is not None and (version := snapshot.transaction(f"b:{heir.id}")) % 2:
+                found[f"b:{heir.id}"] = version + 1  # what it had published went out when it was replaced
+        return found
 
 
 def finish_taking_back(lake: Lake, pipeline: CheckedPipeline) -> list[str]:
@@ -104,7 +108,7 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
     replays = list(session.scalars(select(Batch).where(Batch.id.in_(replay_ids)).order_by(Batch.id)))
     ids = [batch.id for batch in batches]
     deliveries = select(LandedFile.delivery_key).where(LandedFile.batch_id.in_(ids)).order_by(LandedFile.arrival)
-    units: dict[int, dict[str, int]] = {}
+    units: dict[int, dict[str, Batch | None]] = {}
     heirs: dict[str, None] = {}
     for position, target in enumerate(pipeline.targets):
         for batch in batches:
@@ -114,7 +118,7 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
                 heir = heir_of(session, pipeline, batch, ids)
                 if not _owns(lake, target, batch, heir):
                     continue
-                units.setdefault(position, {})[unit_name(target, batch)] = heir.arrival if heir is not None else 0
+                units.setdefault(position, {})[unit_name(target, batch)] = heir
             else:
                 continue
             if heir is not None:
@@ -123,7 +127,7 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
 
 
 def _owns(lake: Lake, target: CheckedTarget, batch: Batch, heir: Batch | None) -> bool:
-    """Whether the unit is the batch's now: one that never published, or was replaced since, gives nothing back."""
+    """Whether the unit is the batch's now: one that never had it, or was replaced since, gives nothing back."""
     table = lake.table(target.asset)
     if not table.exists:
         return False
@@ -131,7 +135,7 @@ def _owns(lake: Lake, target: CheckedTarget, batch: Batch, heir: Batch | None) -
     version, owner = snapshot.transaction(f"b:{batch.id}"), snapshot.transaction(unit_name(target, batch))
     if version == 2 * batch.attempt:  # taken back here before a crash: the unit was handed on in the same commit
         return owner == (heir.arrival if heir is not None else 0)
-    return version % 2 == 1 and owner == batch.arrival
+    return owner == batch.arrival
 
 
 def _leave_target(
@@ -191,14 +195,22 @@ def _withdraw_entries(lake: Lake, pipeline: CheckedPipeline, going: Going) -> No
         restate(lake, pipeline.key, holders, {f"q:{replay.id}": 2 * replay.attempt}, change)
 
 
+def reason_left(batch: Batch, ended: bool) -> str | None:
+    """The reason that a batch keeps when it is taken back: the journal knows why one was held, not why one failed.
+
+    `ended`: whether its newest attempt has an outcome.
+    """
+    if batch.origin == REPLAY or not (ended or (batch.reason or "").startswith(REWRITTEN)):
+        return None
+    return batch.reason
+
+
 def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) -> None:
     ids = [batch.id for batch in going.batches]
     for batch in session.scalars(select(Batch).where(Batch.id.in_(going.ids))):
         batch.status = "withdrawn" if batch.status == WITHDRAWING else "unpublished"
-        ended = session.get(Attempt, (batch.id, batch.attempt))
-        unended = ended is None or ended.outcome is None
-        if batch.origin == REPLAY or (unended and not (batch.reason or "").startswith(REWRITTEN)):
-            batch.reason = None  # the journal knows why an attempt was held, and not why one failed
+        attempt = session.get(Attempt, (batch.id, batch.attempt))
+        batch.reason = reason_left(batch, attempt is not None and attempt.outcome is not None)
     for replay in going.alone:
         own = list(session.scalars(select(Correction).where(Correction.replay_id == replay.id)))
         same_fate(session, own, None)

@@ -89,7 +89,7 @@ def settle_touched(session: Session, pipeline: str, batch_id: str, found: Touche
 
 
 def wait_again(session: Session, batch_id: str) -> None:
-    """Corrections that were given to a batch which gave way before it read them belong to none."""
+    """Corrections that were given to a batch which gave way, or is held: they belong to none until one publishes."""
     given = update(Correction).where(Correction.replay_id == batch_id, Correction.fate.is_(None))
     session.execute(given.values(replay_id=None))
 

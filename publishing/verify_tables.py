@@ -100,7 +100,7 @@ def _table(
             subject = f"batch {batch_id} in {name}"
             yield Difference("rows_of_unknown_batch", subject, f"{rows} rows", "a batch of the ledger")
     for each in writers:
-        yield from _rows(name, of[1] if of else None, each, counted.get(each.batch.id, 0))
+        yield from _rows(name, of[1] if of else None, each, counted.get(each.batch.id, 0), snapshot)
     for each in known.values():
         if name not in each.rows and each.batch.id in counted and not each.going_on:
             subject = f"{each.batch.key} in {name}"
@@ -121,13 +121,20 @@ def _transaction(snapshot: Snapshot, name: str, each: Published) -> Iterator[Dif
     subject = f"{each.batch.key} in {name}"
     if each.stands and version < 2 * each.attempt - 1:
         yield Difference("transaction_missing", subject, f"version {version}", _wanted(each))
-    elif each.stands and version % 2 == 0:
+    elif each.stands and version % 2 == 0 and not _waits(snapshot, each):
         yield Difference("transaction_missing", subject, f"version {version}: un-published", _wanted(each))
     elif not each.stands and version % 2:
         yield Difference("transaction_left", subject, f"version {version}", "none, or an even one")
 
 
-def _rows(name: str, target: CheckedTarget | None, each: Published, rows: int) -> Iterator[Difference]:
+def _waits(snapshot: Snapshot, each: Published) -> bool:
+    """Whether it is held with nothing there: what it had published was replaced, and it was to come back."""
+    return each.batch.status == "held" and snapshot.transaction(f"b:{each.batch.id}") == 2 * each.attempt
+
+
+def _rows(
+    name: str, target: CheckedTarget | None, each: Published, rows: int, snapshot: Snapshot
+) -> Iterator[Difference]:
     """Where rows are counted: of a merge target newer ones take some away, of a replay a later attempt."""
     if each.going_on or target is None:
         return
@@ -135,7 +142,7 @@ def _rows(name: str, target: CheckedTarget | None, each: Published, rows: int) -
     replaced = each.batch.status == "superseded" and (
         each.batch.origin == "replay" or replaces_unit(target, each.batch)
     )
-    if not each.stands or replaced:
+    if not each.stands or replaced or _waits(snapshot, each):
         if rows:
             yield Difference("rows_not_published", subject, f"{rows} rows", f"0 rows: it is {each.batch.status}")
         return

@@ -348,6 +348,76 @@ def moved(feed: Decided) -> None:
     assert feed.rows("standardization.copy", "id", "v") == [("a", 8), ("x", 7)]
 
 
+def a_replay_held(feed: Decided) -> None:
+    """Its records wait; withdrawn, its corrections wait for another."""
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.define(APPEND, v={"type": "string"})
+    (held,) = feed.replay()
+    assert held.status == "held"
+    made_again(feed)
+    with feed.open() as (lake, pipeline):
+        batch_decisions.withdraw(lake, pipeline, APPROVER, held.key, "wrong")
+    made_again(feed)
+    feed.define(APPEND)
+    feed.replay()
+    assert feed.rows("staging.feed", "id") == ["a", "b"]
+
+
+def failed(feed: Decided) -> None:
+    """What failed is withdrawn: nobody but the ledger ever knew why it failed."""
+    feed.define(f'{APPEND}<csv path="exports/feed" mode="error"/>', snapshot=True)
+    for name in "ab":
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+        feed.run()
+    with feed.open() as (lake, pipeline):
+        batch_decisions.withdraw(lake, pipeline, APPROVER, feed.batch_of("b.csv"), "wrong")
+    assert feed.rows("staging.feed", "id") == ["a"]
+
+
+def released_late(feed: Decided) -> None:
+    """An older snapshot that is let pass when a newer one stands: it appends, and is superseded all the same."""
+    targets = f'{APPEND.replace("feed", "all")}<hive table="staging.feed" mode="overwrite"/>'
+    given = {"pattern": f".*_{DATED}.csv", "snapshot": True}
+    feed.define(targets, policy='<errorPolicy maxErrors="0"/>', **given)
+    feed.land("a_20240101.csv", "id,v", "a,1", "a2,x")
+    feed.run()
+    feed.land("b_20240101.csv", "id,v", "b,1")
+    feed.run()
+    with feed.open() as (lake, pipeline):
+        waived = {"maxErrors": "known"}
+        batch_decisions.release(lake, pipeline, APPROVER, feed.batch_of("a_20240101.csv"), waived, "known")
+    (done,) = feed.run()
+    assert done.status == "published"
+    assert (feed.rows("staging.all", "id"), feed.rows("staging.feed", "id")) == (["a", "b"], ["b"])
+    assert feed.statuses_of("a") == ["superseded"]
+    made_again(feed)
+    feed.unpublish("b_20240101.csv")
+    made_again(feed)
+    feed.run()
+    assert (feed.rows("staging.all", "id"), feed.rows("staging.feed", "id")) == (["a"], ["a"])
+
+
+def read_whole(feed: Decided) -> None:
+    """A replay's rows go out with the unit when its partition is read again."""
+    feed.define(APPEND)
+    feed.define_reader("partition", steps='<filter source="t" condition="v &gt; 1" onReject="quarantine"/>')
+    feed.land("a.csv", "id,v", "a,1", "b,2")
+    feed.run()
+    feed.run("reader")
+    (entry,) = feed.entries("reader")
+    feed.decide({entry: {"v": "5"}}, name="reader")
+    feed.replay("reader")
+    assert feed.rows("standardization.copy", "id") == ["a", "b"]
+    made_again(feed)
+    feed.land("c.csv", "id,v", "c,3")
+    feed.run()
+    feed.run("reader")
+    assert feed.rows("standardization.copy", "id") == ["a", "b", "c"]
+
+
 def made_again(feed: Feed) -> None:
     """The ledger made again is the ledger, and nothing differs between it and the rest of the lake."""
     before = ledger_rows(feed)
@@ -358,7 +428,46 @@ def made_again(feed: Feed) -> None:
         assert verify(lake, feed.catalog()) == []
 
 
-@pytest.mark.parametrize("story", [corrected, taken_back, units, held, merged, moved])
+def an_attempt_held(feed: Decided) -> None:
+    """A replay by the next attempt of its batch, which is held and let pass."""
+    whole = '<hive table="staging.feed" mode="overwrite"/>'
+    given = {"pattern": f".*_{DATED}.csv", "snapshot": True}
+    feed.define(whole, **given)
+    feed.land("a_20240101.csv", "id,v", "a,1", "b,x", "c,x")
+    feed.run()
+    feed.decide({"a_20240101.csv:2": {"v": "2"}})
+    feed.define(whole, policy='<errorPolicy maxErrors="0"/>', **given)
+    (done,) = feed.replay()
+    assert done.status == "held"
+    made_again(feed)
+    with feed.open() as (lake, pipeline):
+        batch_decisions.release(lake, pipeline, APPROVER, done.key, {"maxErrors": "known"}, "known")
+    made_again(feed)
+    feed.run()
+    assert feed.rows("staging.feed", "id") == ["a", "b"]
+
+
+def taken_back_while_held(feed: Decided) -> None:
+    """A reprocess that is held, and what stood of the batch withdrawn."""
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,x", "c,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.replay()
+    feed.define(APPEND, policy='<errorPolicy maxErrors="0"/>')
+    (done,) = feed.run(reprocess=True)
+    assert (done.status, feed.rows("staging.feed", "id")) == ("held", ["a", "b"])
+    made_again(feed)
+    with feed.open() as (lake, pipeline):
+        batch_decisions.withdraw(lake, pipeline, APPROVER, done.key, "wrong")
+    assert feed.rows("staging.feed", "id") == []
+
+
+STORIES = [corrected, taken_back, units, held, merged, moved, a_replay_held, failed, released_late, read_whole]
+STORIES += [an_attempt_held, taken_back_while_held]
+
+
+@pytest.mark.parametrize("story", STORIES)
 def test_the_ledger_of_what_people_decided(engine: Engine, tmp_path: Path, story: Callable[[Decided], None]) -> None:
     feed = Decided(tmp_path, engine)
     story(feed)

@@ -450,3 +450,22 @@ def _reopened(lake: Lake, session: Session) -> None:
     (batch,) = session.scalars(select(Batch)).all()
     batch.status, batch.attempt = "open", 2
     journal_reopened(lake, batch.pipeline, {batch.id: 2})
+
+
+def test_what_comes_back_and_is_held_has_no_row_there_and_hands_its_unit_on(feed: StewardFeed) -> None:
+    given = {"pattern": SNAPSHOTS, "snapshot": True}
+    feed.define(WHOLE, **given)
+    for name, v in (("aaa", "1"), ("bbb", "x"), ("ccc", "1")):
+        feed.land(f"{name}_20240101.csv", "id,v", f"{name},1", f"{name}2,{v}")
+        feed.run()
+    feed.define(WHOLE, policy='<errorPolicy maxErrors="0"/>', **given)
+    feed.unpublish("ccc_20240101.csv")
+    (held,) = feed.run()
+    assert (held.status, feed.rows("staging.feed", "id")) == ("held", [])
+    with feed.open() as (lake, pipeline):
+        assert verify(lake, feed.catalog()) == []
+        batch_decisions.withdraw(lake, pipeline, APPROVER, held.key, "wrong")
+    (done,) = feed.run()
+    assert (done.status, feed.rows("staging.feed", "id")) == ("published", ["aaa", "aaa2"])
+    with feed.open() as (lake, _):
+        assert verify(lake, feed.catalog()) == []
