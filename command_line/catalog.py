@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from pipeline_xml.checked import Catalog
@@ -52,3 +53,14 @@ def business_day(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise WrongUse(f"--date is '{text}'; valid: a date such as 2024-12-31") from None
+
+
+def parameters(written: Sequence[str]) -> dict[str, str]:
+    """{name: text} of `--param NAME=VALUE` options; WrongUse shows the form."""
+    found: dict[str, str] = {}
+    for text in written:
+        name, separator, value = text.partition("=")
+        if not separator or not name or name in found:
+            raise WrongUse(f"--param is '{name}'; valid: NAME=VALUE, each name once")
+        found[name] = value
+    return found

@@ -41,6 +41,7 @@ def explain_pipeline(checked: CheckedPipeline) -> dict[str, Any]:
             {"id": r.rule.id, "kind": r.rule.kind, "severity": r.rule.severity, "columns": list(r.columns)}
             for r in checked.dataset_rules
         ],
+        "bound": [{"name": v.name, "type": str(v.type), "default": v.default} for v in checked.bound],
         "steps": [_step(s) for s in checked.steps],
         "targets": [_target(t) for t in checked.targets],
         "errors": {
@@ -63,6 +64,7 @@ def explain_job(job: JobPipeline) -> dict[str, Any]:
         "owner": job.owner,
         "schedule": job.schedule,
         "time_zone": job.time_zone,
+        "parameters": [{"name": p.name, "type": p.type, "default": p.default} for p in job.parameters],
         "pipelines": [
             {
                 "pipeline": f"{job.app}/{ref.id}",
@@ -292,6 +294,9 @@ def print_job(console: Console, said: dict[str, Any]) -> None:
     _heading(console, f"{said['job']} · job · version {said['version']} · {said['where']}")
     _line(console, said["description"])
     _line(console, f"  schedule {said['schedule'] or 'none'} ({said['time_zone']})")
+    for parameter in said["parameters"]:
+        default = "no default" if parameter["default"] is None else f"default {parameter['default']}"
+        _line(console, f"  parameter :{parameter['name']} {parameter['type']}, {default}")
     for number, ref in enumerate(said["pipelines"], 1):
         after = f" after {', '.join(ref['after'])}" if ref["after"] else ""
         failure = f"on failure {ref['on_failure']}" + (f", {ref['max_retries']} retries" if ref["max_retries"] else "")

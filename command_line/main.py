@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from command_line import audit, batches, ledger, quarantine
-from command_line.catalog import WrongUse, business_day, load, resolve
+from command_line.catalog import WrongUse, business_day, load, parameters, resolve
 from command_line.replay import replay_command
 from pipeline_xml.problems import DefinitionError
 from resources.settings import Settings, SettingsError
@@ -68,6 +68,7 @@ def run_command(
     name: Annotated[str, typer.Argument(metavar="APP/PIPELINE_OR_JOB")],
     business_date: Annotated[str | None, typer.Option("--date", help="Only this business date.")] = None,
     reprocess: Annotated[bool, typer.Option("--reprocess", help="The next attempt, from raw.")] = False,
+    param: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE of a parameter of the job.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
 ) -> None:
     """Run everything that is ready; the run stands in the history of the UI."""
@@ -75,9 +76,13 @@ def run_command(
     catalog = load(settings)
     application, wanted = resolve(catalog, name)
     day = business_day(business_date)
-    from datalake_assets.execute import execute
+    from datalake_assets.execute import UnknownName, execute
 
-    outcome = execute(settings, application, wanted, day, reprocess, catalog=catalog)
+    given = parameters(param or [])
+    try:
+        outcome = execute(settings, application, wanted, day, reprocess, parameters=given, catalog=catalog)
+    except UnknownName as error:
+        raise WrongUse(str(error)) from error
     if as_json:
         sys.stdout.write(json.dumps(outcome.as_dict(), indent=1) + "\n")
     else:

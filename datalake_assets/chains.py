@@ -4,6 +4,7 @@ Native asset jobs skip every dependent of what failed; ops let a job go on. An o
 
     halt      nothing that has not started yet runs            the op fails, later ops see `Chain.halted`
     retry     again, up to maxRetries, then halt               retry policy of the op; held is never retried
+              The others retry as their pipeline's errorPolicy says, before they are taken for failed.
     skip      dependents are skipped, the rest goes on         the op fails, Dagster skips its dependents
     continue  dependents run all the same                      the op hands its failure on; the last op fails the run
     fallback  another pipeline runs instead                    inside the same op
@@ -16,9 +17,11 @@ from typing import Any
 import dagster as dg
 
 from datalake_assets import names
+from datalake_assets.assets import retry_policy
 from datalake_assets.perform import Event, perform
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import JobPipeline, PipelineRef
+from resources.failures import told
 
 VERDICT = "verdict"
 
@@ -62,7 +65,9 @@ def chain_job(job: JobPipeline, catalog: Catalog) -> dg.JobDefinition:
 def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition:
     checked = _pipeline(catalog, job, ref.id)
     fallback = _pipeline(catalog, job, ref.fallback) if ref.on_failure == "fallback" and ref.fallback else None
-    retries = ref.max_retries if ref.on_failure == "retry" else 0
+    own = retry_policy(checked.pipeline.error_policy)
+    policy = dg.RetryPolicy(max_retries=ref.max_retries) if ref.on_failure == "retry" and ref.max_retries else own
+    retries = policy.max_retries if policy else 0
 
     @dg.op(
         name=f"{names.chain_job(job)}__{names.identifier(ref.id)}",
@@ -70,7 +75,7 @@ def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition
         ins={_after(up): dg.In(dg.Nothing) for up in ref.depends_on},
         out={"done": dg.Out(str, is_required=False)},
         required_resource_keys={"lake", "chain"},
-        retry_policy=dg.RetryPolicy(max_retries=retries) if retries else None,
+        retry_policy=policy,
         tags={"pipeline": checked.key},
     )
     def run(context: dg.OpExecutionContext) -> Iterator[Any]:
@@ -80,7 +85,7 @@ def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition
             return
         problem, ended = "", False
         try:
-            problem = yield from _perform(context, checked, fallback, ref)
+            problem = yield from _perform(context, checked, fallback, ref, retries)
             ended = True
         except Exception as failure:
             # Another attempt decides, unless this one says that trying again is of no use.
@@ -96,15 +101,21 @@ def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition
 
 
 def _perform(
-    context: dg.OpExecutionContext, checked: CheckedPipeline, fallback: CheckedPipeline | None, ref: PipelineRef
+    context: dg.OpExecutionContext,
+    checked: CheckedPipeline,
+    fallback: CheckedPipeline | None,
+    ref: PipelineRef,
+    retries: int,
 ) -> Generator[Event, None, str]:
     """Returns what went wrong where that does not stop the dependents, else nothing."""
     try:
         yield from perform(context, checked)
-    except dg.Failure as failure:
-        if fallback is None and ref.on_failure != "continue":
+    except Exception as error:  # whatever it was, the policy decides what becomes of the job
+        allowed = error.allow_retries if isinstance(error, dg.Failure) else True
+        again = allowed and context.retry_number < retries
+        if again or (fallback is None and ref.on_failure != "continue"):
             raise
-        problem = str(failure.description)
+        problem = str(error.description) if isinstance(error, dg.Failure) else f"{checked.key} failed: {told(error)}"
     else:
         return ""
     if fallback is None:

@@ -5,6 +5,7 @@ The outcomes do not pass through Dagster: the work that the run is given remembe
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from datalake_assets.catalog import load, only
 from datalake_assets.in_process import Ended, run_here
 from datalake_assets.replay_specs import replays
 from datalake_assets.work import Announce, OpenWork, Work, lake_work
-from pipeline_xml.checked import Catalog, CheckedPipeline
+from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
+from pipeline_xml.parameters import declared, parameter_type, parameter_value
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome, RunOutcome, worst
 from publishing.standing import Standing
 from resources.settings import Settings
@@ -73,10 +75,17 @@ class _Recorded:
         reprocess: bool,
         claim: str | None,
         announce: Announce,
+        parameters: Mapping[str, str],
     ) -> PipelineOutcome:
         def run(told: Announce) -> PipelineOutcome:
             return self.work.run(
-                checked, run_id=run_id, business_date=business_date, reprocess=reprocess, claim=claim, announce=told
+                checked,
+                run_id=run_id,
+                business_date=business_date,
+                reprocess=reprocess,
+                claim=claim,
+                announce=told,
+                parameters=parameters,
             )
 
         return self._recorded(checked, announce, run)
@@ -130,14 +139,15 @@ def execute(
     business_date: date | None = None,
     reprocess: bool = False,
     *,
+    parameters: Mapping[str, str] | None = None,
     watch: Watch | None = None,
     catalog: Catalog | None = None,
     open_work: OpenWork | None = None,
 ) -> RunOutcome:
     """Runs a pipeline, or the job pipeline where no pipeline has the name; everything ready, or one business date.
 
-    UnknownName where neither exists; DefinitionError where the definitions have errors. Failures of the run itself are
-    in the outcome.
+    `parameters` are texts by name. UnknownName where neither exists, or a parameter does not; DefinitionError where the
+    definitions have errors. Failures of the run itself are in the outcome.
     """
     full = catalog or load(settings)
     loaded = _application(full, app)
@@ -151,6 +161,7 @@ def execute(
         valid = [p.pipeline.id for p in found.pipelines] + [j.id for j in found.jobs]
         raise UnknownName(f"application '{app}' has no pipeline or job '{name}'; valid: {', '.join(valid) or 'none'}")
     tags = pipelines | _date_tag(business_date) | ({names.REPROCESS_TAG: "true"} if reprocess else {})
+    tags |= _parameters_tag(loaded.applications[0], name, parameters or {})
     recording = Recording(open_work or lake_work(settings, full), watch)
     return _outcome(run_here(settings, loaded, recording.opened, job_name, tags), recording)
 
@@ -180,6 +191,21 @@ def execute_replay(
     asked |= {names.ACTOR_TAG: actor.name, names.ROLE_TAG: actor.role}
     recording = Recording(open_work or lake_work(settings, full))
     return _outcome(run_here(settings, loaded, recording.opened, names.ready_job(app), asked), recording)
+
+
+def _parameters_tag(application: CheckedApplication, name: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The values as a run's tag carries them, after they were read by the types that are declared."""
+    jobs = [job for job in application.jobs if job.id == name]
+    known = {p.name: p for job in jobs for p in job.parameters} if jobs else declared(application.jobs, name)
+    for parameter, text in given.items():
+        if parameter not in known:
+            valid = ", ".join(known) or "none"
+            raise UnknownName(f"'{name}' has no parameter '{parameter}'; valid: {valid}")
+        try:
+            parameter_value(text, parameter_type(known[parameter]))
+        except ValueError as error:
+            raise UnknownName(f"the value of parameter '{parameter}' is {error}") from None
+    return {names.PARAMETERS_TAG: json.dumps(dict(given), sort_keys=True)} if given else {}
 
 
 def _outcome(ended: Ended, recording: Recording) -> RunOutcome:

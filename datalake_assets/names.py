@@ -20,6 +20,7 @@ RERUN_OF_TAG = "datalake/rerun_of"
 EVERY_BATCH = "all"
 ACTOR_TAG = "datalake/actor"  # who asked for a replay, and in which role
 ROLE_TAG = "datalake/role"
+PARAMETERS_TAG = "datalake/parameters"  # a JSON object: values of job parameters by name, as texts
 PIPELINES_TAG = "datalake/pipelines"
 LOCK_TAG = "datalake/lock"  # dagster.yaml lets one run at a time hold each value of it
 ALL_CHECKS_JOB = "all_asset_checks"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
@@ -14,12 +15,15 @@ from datalake_assets.check_specs import evaluation, verdicts
 from datalake_assets.events import evaluations, materializations, quarantined, reasons
 from datalake_assets.work import Work
 from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.parameters import RUN_DATE
+from publishing.bound import ParameterMissing
 from publishing.ledger_errors import LedgerGone
 from publishing.outcome import BatchOutcome, CheckOutcome, PipelineOutcome
 from resources.failures import NotWritable
 from resources.secrets import SecretMissing
+from sensors.schedules import RUN_DATE_TAG
 
-PERMANENT = (SecretMissing, LedgerGone, NotWritable)  # somebody has to do something first
+PERMANENT = (SecretMissing, ParameterMissing, LedgerGone, NotWritable)  # somebody has to do something first
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -33,6 +37,7 @@ class Request:
     reprocess: bool = False
     claim: str | None = None
     claim_of: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)  # texts by name, the run date among them
 
     @staticmethod
     def of(tags: Mapping[str, str], partition: str | None) -> Request:
@@ -43,11 +48,31 @@ class Request:
             reprocess=tags.get(names.REPROCESS_TAG, "").lower() == "true",
             claim=tags.get(names.CLAIM_TAG),
             claim_of=tags.get(names.CLAIM_PIPELINE_TAG),
+            parameters=parameters_of(tags),
         )
 
     def claim_for(self, checked: CheckedPipeline) -> str | None:
         """A claim is of one pipeline; the others of the run take whatever is ready."""
         return self.claim if self.claim_of == checked.pipeline.id else None
+
+    def parameters_for(self, checked: CheckedPipeline) -> dict[str, str]:
+        """Those that the pipeline reads; the others are for other pipelines of the job."""
+        read = {value.name for value in checked.bound}
+        return {name: text for name, text in self.parameters.items() if name in read}
+
+
+def parameters_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """What the tags give of bound values. dg.Failure where the tag is not a JSON object of texts."""
+    given = {RUN_DATE: tags[RUN_DATE_TAG]} if RUN_DATE_TAG in tags else {}
+    try:
+        written = json.loads(tags.get(names.PARAMETERS_TAG, "{}"))
+    except ValueError:
+        written = None
+    if not isinstance(written, dict) or not all(isinstance(text, str) for text in written.values()):
+        form = '{"name": "value"}'
+        raise dg.Failure(f"the tag {names.PARAMETERS_TAG} is no JSON object of texts, such as {form}",
+                         allow_retries=False)  # fmt: skip
+    return given | written
 
 
 def request_of(context: Context) -> Request:
@@ -78,6 +103,7 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
             reprocess=request.reprocess,
             claim=request.claim_for(checked),
             announce=announce,
+            parameters=request.parameters_for(checked),
         )
     except PERMANENT as error:
         raise dg.Failure(f"{checked.key}: {error}", allow_retries=False) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -31,8 +31,9 @@ class Work(Protocol):
         reprocess: bool,
         claim: str | None,
         announce: Announce,
+        parameters: Mapping[str, str],
     ) -> PipelineOutcome:
-        """Runs everything that is ready; `announce` is called as each batch ends."""
+        """Runs everything that is ready; `announce` is called as each batch ends. `parameters` are texts by name."""
         ...
 
     def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:
@@ -73,6 +74,7 @@ class LakeWork:
         reprocess: bool,
         claim: str | None,
         announce: Announce,
+        parameters: Mapping[str, str],
     ) -> PipelineOutcome:
         from publishing.run import run_pipeline
 
@@ -84,6 +86,7 @@ class LakeWork:
             reprocess=reprocess,
             claim_id=claim,
             announce=announce,
+            parameters=parameters,
         )
 
     def checks(self, checked: CheckedPipeline, business_date: date | None) -> tuple[CheckOutcome, ...]:

@@ -14,6 +14,7 @@ from pipeline_xml.model import (
     LandingZone,
     Metadata,
     Notification,
+    Parameter,
     Pipeline,
     PipelineRef,
     Rule,
@@ -121,12 +122,17 @@ def job(root: Element, app: str) -> JobPipeline:
         time_zone=root.value("timeZone") or "UTC",
         description=" ".join((root.value("description") or "").split()),
         owner=root.value("owner") or "",
-        parameters={p.attributes["name"]: p.attributes.get("default", "") for p in parameters.children}
-        if parameters
-        else {},
+        parameters=tuple(_parameter(e) for e in parameters.children) if parameters else (),
         notifications=tuple(_notification(e) for e in notifications.children) if notifications else (),
         where=root.where,
         places=root.all_places(),
+    )
+
+
+def _parameter(e: Element) -> Parameter:
+    a = e.attributes
+    return Parameter(
+        name=a["name"], type=a.get("type", "string"), default=a.get("default"), where=e.where, places=e.places
     )
 
 

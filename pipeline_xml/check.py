@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_xml import rules_accounting, rules_jobs, rules_names, rules_settings, rules_workflows, rules_zones
+from pipeline_xml import (
+    rules_accounting,
+    rules_jobs,
+    rules_names,
+    rules_parameters,
+    rules_settings,
+    rules_workflows,
+    rules_zones,
+)
 from pipeline_xml.check_pipeline import PipelineCheck, Surroundings
 from pipeline_xml.check_workflows import check_workflow
 from pipeline_xml.checked import CheckedApplication, CheckedPipeline, Transformation
@@ -24,7 +32,9 @@ if TYPE_CHECKING:
     from pipeline_xml.load import Documents
 
 # Their rules register themselves when they are imported.
-RULE_MODULES = (rules_names, rules_settings, rules_accounting, rules_jobs, rules_zones, rules_workflows)
+RULE_MODULES = (
+    rules_names, rules_settings, rules_accounting, rules_jobs, rules_parameters, rules_zones, rules_workflows,
+)  # fmt: skip
 
 
 def check_applications(

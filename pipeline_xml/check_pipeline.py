@@ -23,15 +23,17 @@ from pipeline_xml.checked import (
     Transformation,
 )
 from pipeline_xml.contract import Contract
+from pipeline_xml.expressions import Expression
 from pipeline_xml.fingerprint import definition_hash, rule_hash
 from pipeline_xml.lake_tables import Table
 from pipeline_xml.location import Location
 from pipeline_xml.lookups import Lookups
 from pipeline_xml.model import Application, Pipeline
+from pipeline_xml.parameters import bound_value, declared, parameter_type
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
 from pipeline_xml.schema_ref import Schemas
-from pipeline_xml.types import STRING, DataType
+from pipeline_xml.types import DataType
 from pipeline_xml.written_table import WrittenTable
 
 NOT_RUNNABLE = code("LK190", "It is read and checked, and cannot run in this version.", "warning")
@@ -68,11 +70,18 @@ class PipelineCheck:
         self.used: set[str] = set()
         self.plans: list[StepPlan] = []
         self.not_runnable: list[str] = []
+        self.parameters = declared(self.application.jobs, pipeline.id)
+        self.bound: set[str] = set()
 
     def bindings(self) -> dict[str, DataType]:
-        """Parameters of the jobs that run this pipeline; they are texts."""
-        jobs = [j for j in self.application.jobs if any(r.id == self.pipeline.id for r in j.refs)]
-        return {name: STRING for job in jobs for name in job.parameters}
+        """The types of what the jobs that run this pipeline may give it."""
+        return {name: parameter_type(each) for name, each in self.parameters.items()}
+
+    def reads(self, expression: Expression | None) -> Expression | None:
+        """Remembers the bound values of an expression that the pipeline is to compute."""
+        if expression is not None:
+            self.bound |= expression.bindings - {"businessDate"}
+        return expression
 
     def run(self) -> CheckedPipeline | None:
         """The checked pipeline, or None when a section has an error (reported)."""
@@ -95,6 +104,7 @@ class PipelineCheck:
             dataset_rules=dataset_rules,
             definition_hash=definition_hash(self.pipeline, self.around, ordered, targets, self.plans),
             rule_hash=rule_hash(row_rules, dataset_rules),
+            bound=tuple(bound_value(name, self.parameters) for name in sorted(self.bound)),
             not_runnable=tuple(self.not_runnable),
         )
 

@@ -96,6 +96,7 @@ def _rule(
         return
     text, where = _text(check, rule, scope)
     compiled = compile_condition(text, scope, where, check.problems, check.bindings()) if text else None
+    check.reads(compiled)
     if compiled is not None:
         read = columns or tuple(sorted(compiled.columns))
         rows.append(RowRule(rule, pack, compiled, read, mark))

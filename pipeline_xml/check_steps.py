@@ -106,4 +106,5 @@ class Context:
         where: Location,
         datasets: Mapping[str, Mapping[str, DataType]] | None = None,
     ) -> Expression | None:
-        return compile_expression(text, scope, where, self.problems, self._check.bindings(), datasets)
+        compiled = compile_expression(text, scope, where, self.problems, self._check.bindings(), datasets)
+        return self._check.reads(compiled)

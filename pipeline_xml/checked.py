@@ -168,6 +168,15 @@ class DatasetRule:
 
 
 @dataclass(frozen=True, slots=True)
+class BoundValue:
+    """A value that expressions read as `:name` and a run gives: a job's parameter, or the run date."""
+
+    name: str
+    type: DataType
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedSource:
     source: CsvSource | HiveSource
     contract: Contract
@@ -195,7 +204,7 @@ class CheckedPipeline:
     `definition_hash`: sha256 over the canonical text of XML, contracts and transformation versions.
     `rule_hash`: sha256 over the fingerprints of its rules. Sources and targets of kinds that are not built yet are left
     out of `sources` and `targets` and named in `not_runnable`. Row rules are evaluated on the driving source's columns,
-    before the first transformation.
+    before the first transformation. `bound` are the values of a run that its expressions read.
     """
 
     pipeline: Pipeline
@@ -206,6 +215,7 @@ class CheckedPipeline:
     dataset_rules: tuple[DatasetRule, ...]
     definition_hash: str
     rule_hash: str
+    bound: tuple[BoundValue, ...] = ()
     not_runnable: tuple[str, ...] = ()  # why this version checks it, but does not run it; empty: it runs
 
     @property

@@ -235,6 +235,15 @@ class Notification(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter(Node):
+    """A value that a run of the job may give, and expressions read as `:name`. `type` is as written."""
+
+    name: str
+    type: str = "string"
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobPipeline(Node):
     app: str
     id: str
@@ -244,7 +253,7 @@ class JobPipeline(Node):
     time_zone: str = "UTC"
     description: str = ""
     owner: str = ""
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
     notifications: tuple[Notification, ...] = ()
 
 

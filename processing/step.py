@@ -21,7 +21,8 @@ class KeyResolver(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a step may use while it runs. `parameters` are the bound values of expressions by name."""
+    """What a step may use while it runs. `parameters` are the bound values of expressions by name; a `runDate` among
+    them counts before `run_date`."""
 
     session: Any  # a Spark Connect session
     engine: str  # sail | spark

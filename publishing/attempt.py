@@ -11,6 +11,7 @@ from pipeline_xml.checked import CheckedPipeline
 from processing.keys import SHORTEST
 from processing.scan_result import Scan
 from publishing import failpoints
+from publishing.bound import pinned_before, pins
 from publishing.corrections import replays_of
 from publishing.decide import waived
 from publishing.ending import end_attempt
@@ -81,10 +82,12 @@ def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: st
     """
     references = {r.id: r.content_hash for step in pipeline.steps for r in step.references}
     references |= pinned_beside(lake, pipeline)
-    today = (pipeline.definition_hash, pipeline.rule_hash, references)
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
         found = session.get(Attempt, (batch.id, stored.attempt))
+        given = lake.run.parameters if lake.run else {}
+        references |= pins(pipeline, stored, given, pinned_before(session, stored), found is not None)
+        today = (pipeline.definition_hash, pipeline.rule_hash, references)
         if found is not None:
             pinned = (found.definition_hash, found.rule_hash, found.references)
             if pinned != today or _staged_is_gone(lake, batch, found.number):

@@ -111,10 +111,15 @@ def _rows_now(
     files: Sequence[DataFile],
     day: date | None,
 ) -> dict[str, int]:
-    """{rule: rows of the target that break it} for the row rules whose columns reach the target unchanged."""
+    """{rule: rows of the target that break it} for the row rules whose columns reach the target unchanged.
+
+    Those that read what a run was given stay as the runs found them: it may be another for each batch.
+    """
     from pyspark.sql import functions as F
 
-    rules = [rule for rule in pipeline.row_rules if target.dataset.per_record and _unchanged(pipeline, target, rule)]
+    given = {value.name for value in pipeline.bound}
+    found = [rule for rule in pipeline.row_rules if not rule.expression.bindings & given]
+    rules = [rule for rule in found if target.dataset.per_record and _unchanged(pipeline, target, rule)]
     if not rules or not files:
         return {}
     columns = sorted({c for rule in rules for c in rule.columns})
@@ -124,7 +129,7 @@ def _rows_now(
     if day is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(day.isoformat()).cast("date"))
     rows = rows.withColumn(f.STATUS, F.lit(None).cast("string")).withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
-    broken = apply_row_rules(rows, rules, {"businessDate": day, "runDate": day}).where(F.col(f.ERRORS).isNotNull())
+    broken = apply_row_rules(rows, rules, {"businessDate": day}).where(F.col(f.ERRORS).isNotNull())
     counted = broken.select(F.explode(F.col(f"{f.ERRORS}.rule")).alias("rule")).groupBy("rule").count().collect()
     return {rule.rule.id: 0 for rule in rules} | {row["rule"]: row["count"] for row in counted}
 

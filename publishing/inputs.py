@@ -18,6 +18,7 @@ from processing import frame as f
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
+from publishing.bound import bound_values
 from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
 from publishing.decisions import DISCARD, Correction
 from publishing.intake import stated_date
@@ -126,6 +127,7 @@ def attempt_input(
         attempt=attempt.number if number is None else number,
         business_date=batch.business_date,
         opened_at=aware(attempt.opened_at),
+        bound=bound_values(pipeline, attempt.references or {}, batch.business_date),
         versions=versions_beside(attempt.references or {}),
     )
     return whole_batch(lake, pipeline, batch, files, given, layers, overlay_folder(lake, batch, given.attempt))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from resources.zones import lake_path, zone_opener
 
 @dataclass(frozen=True, slots=True)
 class RunNumber:
-    """The run that goes on in this process: the id its caller gave it, and its number in the pipeline."""
+    """The run that goes on in this process: its caller's id, its number in the pipeline, and the values it was given
+    for bound names of expressions, as texts."""
 
     id: str
     number: int
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lake:

@@ -7,7 +7,7 @@ Events go in before the runs they belong to. A steward's decision is looked up i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -33,13 +33,20 @@ REASON = 500  # characters
 
 @contextmanager
 def recorded_run(
-    lake: Lake, pipeline: CheckedPipeline, run_id: str, kind: str, outcomes: Sequence[BatchOutcome]
+    lake: Lake,
+    pipeline: CheckedPipeline,
+    run_id: str,
+    kind: str,
+    outcomes: Sequence[BatchOutcome],
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Around everything a run does, inside `lake.alone`. `outcomes` is what ended so far; `kind`: load, replay, …"""
     before = Usage.now()
-    number = open_run(lake.journal, pipeline.key, _opening(lake, pipeline, run_id, kind))
+    given = dict(parameters or {})
+    opening = {**_opening(lake, pipeline, run_id, kind), "parameters": given}
+    number = open_run(lake.journal, pipeline.key, opening)
     failpoints.reached("run.opened")
-    lake.run = RunNumber(run_id, number)
+    lake.run = RunNumber(run_id, number, given)
     try:
         yield
     except BaseException as error:

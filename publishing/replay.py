@@ -23,6 +23,7 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource, CsvTarget
 from processing.transformations import registry
 from publishing.attempt import held_by_file, open_attempt, run_attempt, staged_manifest
+from publishing.bound import bound_values
 from publishing.corrections import joined_ids, stacked, unplayed, write_table_overlay
 from publishing.decide import waived
 from publishing.decisions import Correction
@@ -233,6 +234,7 @@ def _given(
         opened_at=aware(attempt.opened_at),
         corrections=tuple(wanted),
         judged=False,
+        bound=bound_values(pipeline, attempt.references or {}, batch.business_date),
         versions=versions_beside(attempt.references or {}),
     )
     folder = overlay_folder(lake, batch, attempt.number)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline
 from processing import frame as f
+from publishing.bound import bound_values, pinned_before
 from publishing.corrections import stacked
 from publishing.decide import waived
 from publishing.decisions import CORRECT
@@ -44,9 +45,10 @@ def trial(lake: Lake, pipeline: CheckedPipeline, batch: Batch, changes: Any) -> 
     scan_where_changed(lake, pipeline, batch, files)
     aside = f"{TRIAL}{uuid.uuid4().hex}"
     folder = lake.staged_root(pipeline.key, aside, 0) / "overlay"
-    given = AttemptInput(aside, 0, batch.business_date, aware(now()), judged=False)
     whole = replays_by_attempt(pipeline)
-    given = AttemptInput(aside, 0, batch.business_date, aware(now()), judged=whole)
+    with lake.ledger.read() as session:
+        bound = bound_values(pipeline, pinned_before(session, batch), batch.business_date)
+    given = AttemptInput(aside, 0, batch.business_date, aware(now()), judged=whole, bound=bound)
     try:
         before = approved(lake, batch, files)
         if whole:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 from sqlalchemy import func, or_, select
@@ -47,8 +47,9 @@ def run_pipeline(
     reprocess: bool = False,
     claim_id: str | None = None,
     announce: Announce | None = None,
+    parameters: Mapping[str, str] | None = None,
 ) -> PipelineOutcome:
-    """Runs everything that is ready, in the order of arrival; `business_date` limits to one.
+    """Runs everything that is ready, in the order of arrival; `business_date` limits to one. `parameters` are texts.
 
     With `claim_id` (a sensor's run) only what was claimed is read, else the landing zone is looked at first. A batch
     that raises ends failed and the others go on; LedgerGone where the journal has batches that the ledger lacks.
@@ -63,7 +64,7 @@ def run_pipeline(
             announce(outcome)
 
     kind = "reprocess" if reprocess else "load"
-    with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes):
+    with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes, parameters):
         _ledger_is_whole(lake, pipeline.key)
         finish_taking_back(lake, pipeline)  # first: what is taken back may come again in this run
         if isinstance(pipeline.driving.source, CsvSource):

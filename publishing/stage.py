@@ -60,6 +60,7 @@ class AttemptInput:
     judged: bool = True
     waived: Mapping[str, float] = field(default_factory=dict)
     others: Mapping[str, TableInput] = field(default_factory=dict)  # of the other driving sources
+    bound: Mapping[str, object] = field(default_factory=dict)  # values of expressions by name
     versions: Mapping[str, int] = field(default_factory=dict)  # of tables read beside; without one, the newest
 
     @property
@@ -82,7 +83,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         back: DataFrame = session.read.parquet(str(folder))
         return back
 
-    runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets)
+    runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets, given.bound)
     runners = registry()
     beside = _read_beside(lake, pipeline, given)
     rows = record_frame(pipeline, _read(lake, pipeline, given), beside, runners, runtime, materialise)

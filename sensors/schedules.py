@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+RUN_DATE_TAG = "datalake/run_date"
+
 
 def pipeline_schedule(
     name: str,
@@ -18,7 +20,7 @@ def pipeline_schedule(
         at = context.scheduled_execution_time
         return dg.RunRequest(
             run_key=f"{name}:{at.isoformat()}",
-            tags={**tags, "datalake/run_date": at.date().isoformat()},
+            tags={**tags, RUN_DATE_TAG: at.date().isoformat()},
         )
 
     return dg.ScheduleDefinition(

@@ -235,6 +235,7 @@ class ScriptedWork:
     published: tuple[CheckOutcome, ...] = ()
     asked: list[tuple[str, date | None, bool, str | None]] = field(default_factory=list)
     opened: int = 0
+    given: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     before: tuple[Standing, ...] = ()
     after: tuple[Standing, ...] = ()
@@ -249,8 +250,10 @@ class ScriptedWork:
         reprocess: bool,
         claim: str | None,
         announce: Announce,
+        parameters: Mapping[str, str],
     ) -> PipelineOutcome:
         self.asked.append((checked.pipeline.id, business_date, reprocess, claim))
+        self.given.append((checked.pipeline.id, dict(parameters)))
         batches = [
             b
             for b in self.script.get(checked.pipeline.id, lambda _: [])(checked)

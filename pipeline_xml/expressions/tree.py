@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -55,3 +56,16 @@ class Expression:
     @property
     def type(self) -> DataType:
         return self.tree.type
+
+    @property
+    def bindings(self) -> frozenset[str]:
+        """The bound values it reads, businessDate among them."""
+        return frozenset(_bindings(self.tree))
+
+
+def _bindings(tree: Tree) -> Iterator[str]:
+    if isinstance(tree, Binding):
+        yield tree.name
+    elif isinstance(tree, Call):
+        for argument in tree.arguments:
+            yield from _bindings(argument)
