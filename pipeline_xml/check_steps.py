@@ -78,7 +78,7 @@ def _attributes(check: PipelineCheck, step: Step) -> bool:
             message = f"<{step.kind}> lacks the attribute '{name}'"
             MISSING_ATTRIBUTE.report(check.problems, message, step.place(name))
     for name in step.attributes:
-        if name not in known:
+        if name not in known and not getattr(kinds[step.kind], "open", False):
             good = False
             message = f"unknown attribute '{name}' in <{step.kind}>"
             UNKNOWN_ATTRIBUTE.report(check.problems, message, step.place(name), known)

@@ -111,6 +111,7 @@ class StepPlan:
     references: tuple[Reference, ...] = ()
     secrets: tuple[str, ...] = ()
     rewrites: frozenset[str] = frozenset()
+    version: str = ""  # of code that is not ours, part of the definition's hash
 
 
 class StepContext(Protocol):

@@ -35,6 +35,7 @@ def definition_hash(
     """Of the pipeline's document, the contracts it reads and writes by, and the versions of its transformations."""
     contracts = [s.contract for s in sources] + [s.control_contract for s in sources] + [t.contract for t in targets]
     versions = {p.kind: str(getattr(around.transformations[p.kind], "version", "1")) for p in plans}
+    versions |= {f"{p.kind} {p.version}": p.version for p in plans if p.version}
     text = around.texts[pipeline.where.file]
     return digest([pipeline.app, pipeline.id, text, [_plain(c) for c in contracts if c], versions])
 

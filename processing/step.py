@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline_xml.checked import StepPlan, Transformation
+from pipeline_xml.checked import Column, StepPlan, Transformation
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -53,3 +53,22 @@ class Runner(Transformation, Protocol):
     compares_records: bool
 
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame: ...
+
+
+class CustomStep(Protocol):
+    """What an entry point of the group `datalake.transformations` holds; `<custom>` uses it. pyspark only in `apply`.
+
+    `attributes` are its own, name -> required. `engines` are those it runs on, of "sail" and "spark". While
+    `per_record`, each row that comes in goes out once, with the platform's columns as they were; without it, record
+    accounting ends at this step.
+    """
+
+    attributes: Mapping[str, bool]
+    engines: Sequence[str]
+    per_record: bool
+
+    def columns(self, columns: Sequence[Column], attributes: Mapping[str, str]) -> Sequence[Column]:
+        """The columns it gives for those it gets, with their types and origins; ValueError says what is wrong."""
+        ...
+
+    def apply(self, rows: DataFrame, attributes: Mapping[str, str], runtime: Runtime) -> DataFrame: ...

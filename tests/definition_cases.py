@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline_xml.load import check_path
 from pipeline_xml.render import render_text
 from processing.transformations import registry
+from tests.custom_distribution import installed
 from tests.plain_steps import STEPS
 
 FOLDER = Path(__file__).parent / "cases" / "invalid"
 BASE = FOLDER / "base"
 REAL_STEPS = ("LK204-step_columns", "LK30", "LK31", "LK510", "LK511", "LK512")
+INSTALLED = ("LK313", "LK314")  # with a distribution that offers transformations
 _SHOP = "applications/shop"
 _PLACES = {
     "pipeline": f"{_SHOP}/staging/pipelines/orders.xml",
@@ -62,4 +65,9 @@ def rendered(case: Path, root: Path) -> str:
     environment = case.stem.partition("@")[2] or "dev"
     place = lay_out(case, root)
     steps = registry() if case.name.startswith(REAL_STEPS) else STEPS
-    return render_text(check_path(place, steps, environment), place, "config/")
+    with ExitStack() as stack:
+        if case.name.startswith(INSTALLED):
+            site = root.parent / "site"
+            site.mkdir()
+            stack.enter_context(installed(site))
+        return render_text(check_path(place, steps, environment), place, "config/")
