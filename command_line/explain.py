@@ -10,7 +10,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, Column, Dataset, RowRule, StepPlan
+from pipeline_xml.checked import (
+    CheckedPipeline,
+    CheckedSource,
+    CheckedTarget,
+    Column,
+    Dataset,
+    KeyRule,
+    RowRule,
+    StepPlan,
+)
 from pipeline_xml.contract import Constraints, Contract, Field
 from pipeline_xml.expressions.tree import Binding, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.location import Location
@@ -37,6 +46,7 @@ def explain_pipeline(checked: CheckedPipeline) -> dict[str, Any]:
         "not_runnable": list(checked.not_runnable),
         "sources": [_source(s) for s in checked.sources],
         "row_rules": [_row_rule(r) for r in checked.row_rules],
+        "key_rules": [_key_rule(r) for r in checked.key_rules],
         "dataset_rules": [
             {"id": r.rule.id, "kind": r.rule.kind, "severity": r.rule.severity, "columns": list(r.columns)}
             for r in checked.dataset_rules
@@ -143,6 +153,20 @@ def _row_rule(rule: RowRule) -> dict[str, Any]:
     }
 
 
+def _key_rule(rule: KeyRule) -> dict[str, Any]:
+    compared = rule.reference.id if rule.reference else ".".join(rule.table or ())
+    return {
+        "id": rule.rule.id,
+        "pack": rule.pack,
+        "kind": rule.rule.kind,
+        "severity": rule.rule.severity,
+        "threshold": rule.rule.threshold,
+        "columns": list(rule.columns),
+        "compared_with": [f"{compared}.{column.name}" for column in rule.theirs] or ["the other records of the batch"],
+        "where": str(rule.rule.where),
+    }
+
+
 def _step(plan: StepPlan) -> dict[str, Any]:
     return {
         "kind": plan.kind,
@@ -232,12 +256,16 @@ def print_pipeline(console: Console, said: dict[str, Any]) -> None:
         _line(console, f"  does not run in this version: {why}", "yellow")
     for source in said["sources"]:
         _print_source(console, source)
-    if said["row_rules"] or said["dataset_rules"]:
-        _heading(console, f"rules: {len(said['row_rules'])} of records, {len(said['dataset_rules'])} of the batch")
+    if said["row_rules"] or said["key_rules"] or said["dataset_rules"]:
+        records = len(said["row_rules"]) + len(said["key_rules"])
+        _heading(console, f"rules: {records} of records, {len(said['dataset_rules'])} of the batch")
     for rule in said["row_rules"]:
         _line(console, f"  {rule['id']} ({rule['severity']}) on {', '.join(rule['columns'])}")
         _line(console, f"      written   {' '.join(rule['written'].split())}")
         _line(console, f"      compiled  {rule['compiled']}")
+    for rule in said["key_rules"]:
+        _line(console, f"  {rule['id']} {rule['kind']} ({rule['severity']}) on {', '.join(rule['columns'])}")
+        _line(console, f"      compared with {', '.join(rule['compared_with'])}")
     for rule in said["dataset_rules"]:
         _line(console, f"  {rule['id']} {rule['kind']} ({rule['severity']}) {', '.join(rule['columns'])}")
     if said["steps"]:

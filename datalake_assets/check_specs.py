@@ -12,7 +12,7 @@ import dagster as dg
 from datalake_assets import names
 from datalake_assets.previews import previews_accepted
 from datalake_assets.translate import code_reference
-from pipeline_xml.checked import CheckedPipeline, DatasetRule, RowRule
+from pipeline_xml.checked import CheckedPipeline, DatasetRule, KeyRule, RowRule
 from pipeline_xml.model import HiveTarget
 from publishing.outcome import CheckOutcome
 
@@ -121,15 +121,15 @@ def _by_rule(outcomes: Sequence[CheckOutcome]) -> Mapping[str, int]:
     return found
 
 
-def _rules(checked: CheckedPipeline) -> list[RowRule | DatasetRule]:
-    return [*checked.row_rules, *checked.dataset_rules]
+def _rules(checked: CheckedPipeline) -> list[RowRule | KeyRule | DatasetRule]:
+    return [*checked.record_rules, *checked.dataset_rules]
 
 
-def _description(found: RowRule | DatasetRule) -> str:
+def _description(found: RowRule | KeyRule | DatasetRule) -> str:
     return found.rule.description or f"{found.rule.kind} on {', '.join(found.columns) or 'the dataset'}"
 
 
-def _rule_metadata(root: Path, found: RowRule | DatasetRule) -> dict[str, Any]:
+def _rule_metadata(root: Path, found: RowRule | KeyRule | DatasetRule) -> dict[str, Any]:
     rule = found.rule
     optional = {
         "expression": found.expression.text if isinstance(found, RowRule) else "",

@@ -128,7 +128,7 @@ def outside_specs(catalog: Catalog) -> list[dg.AssetSpec]:
                 if source.upstream not in written:
                     key = names.source_key(application.name, source)
                     found.setdefault(key, _source_spec(catalog.root, key, source))
-            for reference in (r for plan in checked.steps for r in plan.references):
+            for reference in checked.references:
                 found.setdefault(
                     names.reference_key(reference),
                     dg.AssetSpec(
@@ -171,7 +171,10 @@ def _source_spec(root: Path, key: dg.AssetKey, source: CheckedSource) -> dg.Asse
 
 
 def _deps(checked: CheckedPipeline, known: Grains) -> Iterator[dg.AssetDep]:
-    """Every source and lookup; between grains a period has no single counterpart, so all of them are upstream."""
+    """Every source and lookup, and the tables that rules compare with.
+
+    Between grains a period has no single counterpart, so all of them are upstream.
+    """
     grain = checked.pipeline.metadata.grain
     seen: set[dg.AssetKey] = set()
     for source in checked.sources:
@@ -185,10 +188,14 @@ def _deps(checked: CheckedPipeline, known: Grains) -> Iterator[dg.AssetDep]:
         if key not in seen:
             seen.add(key)
             yield dg.AssetDep(key)
+    for key in (dg.AssetKey(list(table)) for table in checked.rule_tables):
+        if key not in seen:
+            seen.add(key)
+            yield dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
 
 
 def _reference_keys(checked: CheckedPipeline) -> Iterable[dg.AssetKey]:
-    return (names.reference_key(reference) for plan in checked.steps for reference in plan.references)
+    return (names.reference_key(reference) for reference in checked.references)
 
 
 def _target_kind(target: CheckedTarget) -> str:

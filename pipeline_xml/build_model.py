@@ -178,7 +178,7 @@ def _rule(e: Element, owner: str) -> Rule:
         runbook=a.get("runbook", ""),
         description=" ".join(a.get("description", "").split()),
         where=e.where,
-        places=e.all_places("columns", "values"),
+        places=e.all_places("columns", "values", "on"),
     )
 
 

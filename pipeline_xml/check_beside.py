@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_xml.checked import RowRule
+from pipeline_xml.checked import KeyRule, RowRule
 from pipeline_xml.model import HiveSource
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
 
@@ -22,7 +22,7 @@ READ_ALIKE = code(
 
 
 def check_beside(
-    check: PipelineCheck, driving: str | None, drive: Collection[str | None], rules: Sequence[RowRule]
+    check: PipelineCheck, driving: str | None, drive: Collection[str | None], rules: Sequence[RowRule | KeyRule]
 ) -> None:
     """What may stand beside the driving source: lake tables, whose version an attempt can pin.
 
@@ -51,6 +51,10 @@ def check_beside(
         known = {c.name: c.type for c in check.contracts[name].columns} if name in check.contracts else {}
         here = {c.name: c.type for c in first.columns} if first else {}
         for rule in rules:
-            for column in sorted(c for c in rule.expression.columns if known.get(c) != here.get(c)):
+            for column in sorted(c for c in _looks_at(rule) if known.get(c) != here.get(c)):
                 message = f"rule '{rule.rule.id}' looks at every record, and '{name}' has no {column} ({here[column]})"
                 UNKNOWN_COLUMN.report(check.problems, message, rule.rule.where, tuple(known))
+
+
+def _looks_at(rule: RowRule | KeyRule) -> Collection[str]:
+    return rule.expression.columns if isinstance(rule, RowRule) else rule.columns

@@ -5,7 +5,7 @@ What could not be resolved is reported once and remembered as broken, so that on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline_xml.check_beside import check_beside
@@ -18,6 +18,7 @@ from pipeline_xml.checked import (
     CheckedSource,
     CheckedTarget,
     Dataset,
+    KeyRule,
     RowRule,
     StepPlan,
     Transformation,
@@ -90,8 +91,8 @@ class PipelineCheck:
         check_steps(self)
         targets = check_targets(self)
         driving = self._driving(targets)
-        row_rules, dataset_rules = check_rules(self, driving)
-        self._unbuilt(targets, driving, row_rules)
+        rules = check_rules(self, driving)
+        self._unbuilt(targets, driving, [*rules.rows, *rules.keys])
         if len(self.problems.errors) > before:
             return None
         ordered = sorted(self.sources.values(), key=lambda s: s.source.id != driving)
@@ -100,10 +101,11 @@ class PipelineCheck:
             sources=tuple(ordered),
             steps=tuple(self.plans),
             targets=targets,
-            row_rules=row_rules,
-            dataset_rules=dataset_rules,
+            row_rules=tuple(rules.rows),
+            key_rules=tuple(rules.keys),
+            dataset_rules=tuple(rules.datasets),
             definition_hash=definition_hash(self.pipeline, self.around, ordered, targets, self.plans),
-            rule_hash=rule_hash(row_rules, dataset_rules),
+            rule_hash=rule_hash([*rules.rows, *rules.keys, *rules.datasets]),
             bound=tuple(bound_value(name, self.parameters) for name in sorted(self.bound)),
             not_runnable=tuple(self.not_runnable),
         )
@@ -113,7 +115,7 @@ class PipelineCheck:
         return next((t.dataset.driving for t in targets), next(iter(self.sources), None))
 
     def _unbuilt(
-        self, targets: tuple[CheckedTarget, ...], driving: str | None, row_rules: tuple[RowRule, ...]
+        self, targets: tuple[CheckedTarget, ...], driving: str | None, rules: Sequence[RowRule | KeyRule]
     ) -> None:
         """What the language allows and this version cannot run: several driving sources, or branches of records."""
         drivers = dict.fromkeys(t.dataset.driving for t in targets)
@@ -131,7 +133,7 @@ class PipelineCheck:
                 self.cannot_run("merge of rows that are no records", target.target.place("mode"))
         drive = {driving, *(targets[0].dataset.drivers if targets else ())}
         self._one_line_of_records(targets, drive)
-        check_beside(self, driving, drive, row_rules)
+        check_beside(self, driving, drive, rules)
 
     def _one_line_of_records(self, targets: tuple[CheckedTarget, ...], drive: Collection[str | None]) -> None:
         """Targets, later steps and what is joined all take the records as the last record step left them."""

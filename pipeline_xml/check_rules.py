@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline_xml.checked import DatasetRule, RowRule
+from pipeline_xml.check_compared import foreign_key, reconcile
+from pipeline_xml.checked import DatasetRule, KeyRule, RowRule
 from pipeline_xml.expressions.compile import compile_condition
 from pipeline_xml.fingerprint import rule_fingerprint
 from pipeline_xml.location import Location
@@ -30,17 +32,25 @@ _ROW: Mapping[str, Callable[[Mapping[str, str], DataType], str]] = {
     "matches": matches,
     "length": length,
 }
-_DATASET = ("unique", "rowCount", "completeness")
-_UNBUILT = ("freshness", "reconcile", "foreignKey", "expectations")
+_DATASET = ("unique", "rowCount", "completeness", "freshness", "reconcile")
+_UNBUILT = ("expectations",)
 
 
-def check_rules(check: PipelineCheck, driving: str | None) -> tuple[tuple[RowRule, ...], tuple[DatasetRule, ...]]:
+@dataclass(slots=True)
+class Rules:
+    """The rules of a pipeline: over single records, over their keys, over the batch."""
+
+    rows: list[RowRule] = field(default_factory=list)
+    keys: list[KeyRule] = field(default_factory=list)
+    datasets: list[DatasetRule] = field(default_factory=list)
+
+
+def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
     """The rules of the pipeline's packs, over the source `driving`."""
     packs = {p.id: p for p in check.application.packs}
     contract = check.contracts.get(driving) if driving else None
     seen: dict[str, Rule] = {}
-    rows: list[RowRule] = []
-    datasets: list[DatasetRule] = []
+    found = Rules()
     for name in check.pipeline.rule_packs:
         if name not in packs:
             if "rulePack" in check.application.unread:
@@ -61,8 +71,8 @@ def check_rules(check: PipelineCheck, driving: str | None) -> tuple[tuple[RowRul
                 scope = {c.name: c.type for c in contract.columns}
                 if rule.kind in _DATASET:
                     scope = _accepted(check, driving) or scope
-                _rule(check, name, rule, scope, rows, datasets)
-    return tuple(rows), tuple(datasets)
+                _rule(check, name, rule, scope, found)
+    return found
 
 
 def _accepted(check: PipelineCheck, driving: str) -> dict[str, DataType] | None:
@@ -71,14 +81,7 @@ def _accepted(check: PipelineCheck, driving: str) -> dict[str, DataType] | None:
     return last[-1].scope if last else None
 
 
-def _rule(
-    check: PipelineCheck,
-    pack: str,
-    rule: Rule,
-    scope: Mapping[str, DataType],
-    rows: list[RowRule],
-    datasets: list[DatasetRule],
-) -> None:
+def _rule(check: PipelineCheck, pack: str, rule: Rule, scope: Mapping[str, DataType], found: Rules) -> None:
     columns = tuple(c for c in (rule.attributes.get("column"), *items(rule.attributes.get("columns"))) if c)
     good = True
     for column in columns:
@@ -90,16 +93,32 @@ def _rule(
             UNKNOWN_COLUMN.report(check.problems, message, where, tuple(scope))
     if not good:
         return
-    mark = rule_fingerprint(pack, rule)
-    if rule.kind in _DATASET:
-        datasets.append(DatasetRule(rule, pack, columns, mark))
-        return
-    text, where = _text(check, rule, scope)
-    compiled = compile_condition(text, scope, where, check.problems, check.bindings()) if text else None
-    check.reads(compiled)
-    if compiled is not None:
-        read = columns or tuple(sorted(compiled.columns))
-        rows.append(RowRule(rule, pack, compiled, read, mark))
+    if rule.kind == "foreignKey":
+        key = foreign_key(check, pack, rule, scope)
+        found.keys += [key] if key else []
+    elif rule.kind in _DATASET:
+        whole = _dataset_rule(check, pack, rule, scope, columns)
+        found.datasets += [whole] if whole else []
+    else:
+        text, where = _text(check, rule, scope)
+        compiled = compile_condition(text, scope, where, check.problems, check.bindings()) if text else None
+        check.reads(compiled)
+        if compiled is not None:
+            read = columns or tuple(sorted(compiled.columns))
+            found.rows.append(RowRule(rule, pack, compiled, read, rule_fingerprint(pack, rule)))
+
+
+def _dataset_rule(
+    check: PipelineCheck, pack: str, rule: Rule, scope: Mapping[str, DataType], columns: tuple[str, ...]
+) -> DatasetRule | None:
+    if rule.kind == "reconcile":
+        return reconcile(check, pack, rule, scope)
+    types = tuple(scope[c] for c in columns)
+    if rule.kind == "freshness" and types[0].kind not in ("date", "timestamp"):
+        message = f"rule '{rule.id}': freshness needs a date or timestamp, not {types[0]}"
+        BAD_RULE.report(check.problems, message, rule.place("column"))
+        return None
+    return DatasetRule(rule, pack, columns, rule_fingerprint(pack, rule), types)
 
 
 def _text(check: PipelineCheck, rule: Rule, scope: Mapping[str, DataType]) -> tuple[str, Location]:

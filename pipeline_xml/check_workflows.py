@@ -43,7 +43,7 @@ def no_replay(checked: CheckedPipeline) -> str | None:
 
 
 def _rule(assignment: DefaultAssignment, pipelines: list[CheckedPipeline], problems: Problems) -> None:
-    rules = [r.rule.id for checked in pipelines for r in checked.row_rules if r.rule.severity == "error"]
+    rules = [r.rule.id for checked in pipelines for r in checked.record_rules if r.rule.severity == "error"]
     others = [name for checked in pipelines for name in _reasons(checked)]
     rule = assignment.rule
     if rule is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline_xml.contract import Contract
+from pipeline_xml.contract import Contract, Field
 from pipeline_xml.expressions import Expression
 from pipeline_xml.location import Location
 from pipeline_xml.model import (
@@ -159,13 +159,40 @@ class RowRule:
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetRule:
-    """A rule over the staged batch as a whole: rowCount, completeness, unique, …"""
+class KeyRule:
+    """A rule over a record's key, found by a join: `columns` are those of the record, beside them `theirs`.
+
+    A foreignKey is broken where a key without null is not in the reference: a lookup, or the lake table (app, layer,
+    name) in the version that the attempt pins. Without either, a key that occurs in several records breaks the rule.
+    """
 
     rule: Rule
     pack: str
     columns: tuple[str, ...]
     fingerprint: str
+    theirs: tuple[Field, ...] = ()
+    reference: Reference | None = None
+    table: tuple[str, str, str] | None = None
+
+    @property
+    def compares_records(self) -> bool:
+        return self.reference is None and self.table is None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRule:
+    """A rule over the staged batch as a whole: rowCount, completeness, unique, freshness, reconcile, …
+
+    `types` are those of `columns`; `table` (app, layer, name) and `theirs` what reconcile compares with.
+    """
+
+    rule: Rule
+    pack: str
+    columns: tuple[str, ...]
+    fingerprint: str
+    types: tuple[DataType, ...] = ()
+    table: tuple[str, str, str] | None = None
+    theirs: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +245,24 @@ class CheckedPipeline:
     rule_hash: str
     bound: tuple[BoundValue, ...] = ()
     not_runnable: tuple[str, ...] = ()  # why this version checks it, but does not run it; empty: it runs
+    key_rules: tuple[KeyRule, ...] = ()
+
+    @property
+    def record_rules(self) -> tuple[RowRule | KeyRule, ...]:
+        """The rules that reject single records."""
+        return (*self.row_rules, *self.key_rules)
+
+    @property
+    def rule_tables(self) -> tuple[tuple[str, str, str], ...]:
+        """The lake tables that rules compare with; an attempt pins their versions."""
+        named = [*(rule.table for rule in self.key_rules), *(rule.table for rule in self.dataset_rules)]
+        return tuple(dict.fromkeys(table for table in named if table is not None))
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The lookups that steps and rules read."""
+        of_rules = [rule.reference for rule in self.key_rules if rule.reference is not None]
+        return (*(r for plan in self.steps for r in plan.references), *of_rules)
 
     @property
     def driving(self) -> CheckedSource:

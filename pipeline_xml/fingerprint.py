@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from pipeline_xml.checked import CheckedSource, CheckedTarget, DatasetRule, RowRule, StepPlan
+from pipeline_xml.checked import CheckedSource, CheckedTarget, DatasetRule, KeyRule, RowRule, StepPlan
 from pipeline_xml.contract import Contract
 from pipeline_xml.element import digest
 from pipeline_xml.model import Pipeline, Rule
@@ -21,8 +21,8 @@ def rule_fingerprint(pack: str, rule: Rule) -> str:
     return digest(said)
 
 
-def rule_hash(row_rules: Iterable[RowRule], dataset_rules: Iterable[DatasetRule]) -> str:
-    return digest(sorted([r.fingerprint for r in row_rules] + [r.fingerprint for r in dataset_rules]))
+def rule_hash(rules: Iterable[RowRule | KeyRule | DatasetRule]) -> str:
+    return digest(sorted(r.fingerprint for r in rules))
 
 
 def definition_hash(

@@ -29,6 +29,15 @@ def table_name(written: str, app: str) -> Table | None:
     return (parts[0], parts[1], parts[2]) if good else None
 
 
+def rule_tables(pipeline: Pipeline, application: Application) -> Iterable[tuple[Table, Location]]:
+    """The lake tables that the pipeline's rules compare with, and where each is named."""
+    for rule in (rule for pack in application.packs if pack.id in pipeline.rule_packs for rule in pack.rules):
+        attribute = {"foreignKey": "reference", "reconcile": "against"}.get(rule.kind, "")
+        written = rule.attributes.get(attribute, "")
+        if "." in written and (table := table_name(written, pipeline.app)):
+            yield table, rule.place(attribute)
+
+
 def report_bad_table(written: str, where: Location, problems: Problems) -> None:
     valid = (*(f"{layer}.<table>" for layer in LAYERS), "<app>.<layer>.<table>")
     BAD_TABLE.report(problems, f"'{written}' is no table name", where, valid)
@@ -51,6 +60,8 @@ def in_order(
     """Pipelines with the writers of their source tables first; those in a circle are reported and left out."""
     done: dict[PipelineKey, bool] = {}  # False while it is being visited
     order: list[Pipeline] = []
+    applications = tuple(applications)
+    by_name = {application.name: application for application in applications}
 
     def visit(pipeline: Pipeline, path: tuple[str, ...]) -> bool:
         key = (pipeline.app, pipeline.id)
@@ -58,15 +69,14 @@ def in_order(
             return done[key]
         done[key] = False
         good = True
-        for source in pipeline.sources:
-            table = table_name(source.table, pipeline.app) if isinstance(source, HiveSource) else None
-            writer = writers.get(table) if table else None
+        for table, where in _read(pipeline, by_name[pipeline.app]):
+            writer = writers.get(table)
             if writer is None:
                 continue
             name = f"{writer.app}/{writer.id}"
             if name in path:
                 circle = " reads from ".join([*path[path.index(name) :], name])
-                CYCLE.report(problems, f"a circle: {circle}", source.place("table"))
+                CYCLE.report(problems, f"a circle: {circle}", where)
                 good = False
             elif not visit(writer, (*path, name)):
                 good = False
@@ -79,3 +89,10 @@ def in_order(
         for pipeline in application.pipelines:
             visit(pipeline, (f"{pipeline.app}/{pipeline.id}",))
     return tuple(order)
+
+
+def _read(pipeline: Pipeline, application: Application) -> Iterable[tuple[Table, Location]]:
+    for source in pipeline.sources:
+        if isinstance(source, HiveSource) and (table := table_name(source.table, pipeline.app)):
+            yield table, source.place("table")
+    yield from rule_tables(pipeline, application)

@@ -56,6 +56,8 @@ def durations(applications: tuple[Application, ...], report: Report) -> None:
         for zone in application.zones:
             _duration(zone, "poll", zone.poll, report)
             _duration(zone, "settle", zone.settle, report)
+        for rule in (rule for pack in application.packs for rule in pack.rules if rule.kind == "freshness"):
+            _duration(rule, "max", rule.attributes["max"], report)
         for workflow in application.workflows:
             _duration(workflow, "sla", workflow.sla, report)
             for level in workflow.escalations:

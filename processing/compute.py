@@ -28,11 +28,13 @@ def record_frame(
     runners: Mapping[str, Runner],
     runtime: Runtime,
     materialise: Materialise,
+    references: Mapping[str, DataFrame] | None = None,
 ) -> DataFrame:
     """Every record of the driving sources with its columns, identity, final `_status` and `_errors`.
 
     `rows` are those of the first one; `beside` are the frames of the others and of the tables that are joined, by
-    source. Where steps write over columns of a table's records, `_original` keeps those of rejected ones.
+    source; `references` the rows that rules over keys compare with, by rule. Where steps write over columns of a
+    table's records, `_original` keeps those of rejected ones.
     """
     from pyspark.sql import functions as F
 
@@ -41,7 +43,11 @@ def record_frame(
     last = pipeline.driving.source.id
     frames = {last: rows, **beside}
     for source in pipeline.drivers:
-        frames[source.source.id] = _judged(pipeline, source, frames[source.source.id], runtime, keeps)
+        found = frames[source.source.id]
+        if any(rule.compares_records for rule in pipeline.key_rules):
+            found = materialise(found)  # looked at twice
+        found = apply_row_rules(found, pipeline.row_rules, runtime.bindings(), pipeline.key_rules, references)
+        frames[source.source.id] = _with_original(pipeline, source, found) if keeps else found
     for plan in needed_steps(pipeline, steps):
         runner = runners[plan.kind]
         if runner.several_passes:
@@ -63,18 +69,13 @@ def record_frame(
     return found
 
 
-def _judged(
-    pipeline: CheckedPipeline, source: CheckedSource, rows: DataFrame, runtime: Runtime, keeps: bool
-) -> DataFrame:
-    """The records of one driving source after the row rules, with a copy of their columns where it is kept.
+def _with_original(pipeline: CheckedPipeline, source: CheckedSource, rows: DataFrame) -> DataFrame:
+    """The records of one driving source with a copy of their columns.
 
     The copy has the columns of the first driving source: those of its name and type, null where there is none.
     """
     from pyspark.sql import functions as F
 
-    rows = apply_row_rules(rows, pipeline.row_rules, runtime.bindings())
-    if not keeps:
-        return rows
     there = {(c.name, c.type) for c in source.contract.columns}
     copied = [
         (F.col(c.name) if (c.name, c.type) in there else F.lit(None).cast(str(c.type))).alias(c.name)

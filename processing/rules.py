@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_xml.checked import RowRule
+from pipeline_xml.checked import KeyRule, RowRule
 from pipeline_xml.expressions.tree import Call, Tree
 from processing import frame as f
 from processing.emit import emit
+from processing.key_rules import mark_keys
 from processing.rejects import Reason, reject
 
 if TYPE_CHECKING:
@@ -21,14 +22,25 @@ _NULL_AWARE = {
 }  # fmt: skip
 
 
-def apply_row_rules(frame: DataFrame, rules: Sequence[RowRule], bindings: Mapping[str, object]) -> DataFrame:
+def apply_row_rules(
+    frame: DataFrame,
+    rules: Sequence[RowRule],
+    bindings: Mapping[str, object],
+    keys: Sequence[KeyRule] = (),
+    references: Mapping[str, DataFrame] | None = None,
+) -> DataFrame:
     """Adds an entry to `_errors` for each rule a record breaks; severity error also sets `_status` to quarantined.
 
     A record breaks a rule where its expression is false, or cannot be computed (overflow, division by zero); a null
     result keeps it. Records that the contract rejected are judged too, but not for nulls where a column could not be
     read: `notNull` would tell of one damage twice. A ragged record has no column that could be read.
+
+    `references` holds, by rule id, the rows of what the rules over `keys` compare with.
     """
-    return reject(frame, [_reason(rule, bindings) for rule in rules])
+    columns = frame.columns if keys else ()
+    frame, of_keys = mark_keys(frame, keys, references or {})
+    judged = reject(frame, [*(_reason(rule, bindings) for rule in rules), *of_keys])
+    return judged.select(*columns) if keys else judged
 
 
 def _reason(rule: RowRule, bindings: Mapping[str, object]) -> Reason:

@@ -80,7 +80,7 @@ def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: st
 
     Also where the manifest is written: its targets are those of the definition it was made by.
     """
-    references = {r.id: r.content_hash for step in pipeline.steps for r in step.references}
+    references = {r.id: r.content_hash for r in pipeline.references}
     references |= pinned_beside(lake, pipeline)
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)

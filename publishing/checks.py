@@ -9,15 +9,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from pipeline_xml.checked import CheckedPipeline, CheckedTarget, RowRule
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget, KeyRule, RowRule
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from processing.read_table import read_table_columns
 from processing.rules import apply_row_rules
+from publishing.dataset_rules import Rows, check_dataset
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
 from publishing.outcome import CheckOutcome
-from publishing.verdict import check_dataset
+from publishing.rule_tables import compared_rows, rule_references
 from resources.lake_table import DataFile, Snapshot
 
 
@@ -47,9 +48,12 @@ def published_checks(lake: Lake, pipeline: CheckedPipeline, business_date: date 
             return snapshot.dataset(files).to_table(columns=list(columns), filter=_only(business_date))
 
         rows = snapshot.dataset(files).count_rows(filter=_only(business_date))
+        # A batch is as fresh as it was on its day, so all batches together are judged by the newest day.
+        newest = business_date or max(batch.business_date for batch, _ in published)
+        now = Rows(read, rows, newest, compared_rows(lake, {}, business_date))
         for rule in pipeline.dataset_rules:
             if all(target.dataset.column(c) for c in rule.columns):
-                recorded[rule.rule.id] = check_dataset(rule, read, rows)
+                recorded[rule.rule.id] = check_dataset(rule, now)
     return tuple(recorded.values())
 
 
@@ -111,7 +115,7 @@ def _rows_now(
     files: Sequence[DataFile],
     day: date | None,
 ) -> dict[str, int]:
-    """{rule: rows of the target that break it} for the row rules whose columns reach the target unchanged.
+    """{rule: rows of the target that break it} for the rules of records whose columns reach the target unchanged.
 
     Those that read what a run was given stay as the runs found them: it may be another for each batch.
     """
@@ -120,21 +124,26 @@ def _rows_now(
     given = {value.name for value in pipeline.bound}
     found = [rule for rule in pipeline.row_rules if not rule.expression.bindings & given]
     rules = [rule for rule in found if target.dataset.per_record and _unchanged(pipeline, target, rule)]
-    if not rules or not files:
+    keys = [rule for rule in pipeline.key_rules if target.dataset.per_record and _unchanged(pipeline, target, rule)]
+    keys = [rule for rule in keys if not rule.compares_records]  # that is about one batch
+    if not (rules or keys) or not files:
         return {}
-    columns = sorted({c for rule in rules for c in rule.columns})
+    both: list[RowRule | KeyRule] = [*rules, *keys]
+    columns = sorted({c for rule in both for c in rule.columns})
     types = [(c, str(column.type)) for c in columns if (column := target.dataset.column(c)) is not None]
     paths = [(str(snapshot.root / item.path), dict(item.partition)) for item in files]
     rows = read_table_columns(lake.engine.session, paths, [*types, (f.BUSINESS_DATE, "date")])
     if day is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(day.isoformat()).cast("date"))
     rows = rows.withColumn(f.STATUS, F.lit(None).cast("string")).withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
-    broken = apply_row_rules(rows, rules, {"businessDate": day}).where(F.col(f.ERRORS).isNotNull())
+    references = rule_references(lake, pipeline, {})
+    judged = apply_row_rules(rows, rules, {"businessDate": day}, keys, references)
+    broken = judged.where(F.col(f.ERRORS).isNotNull())
     counted = broken.select(F.explode(F.col(f"{f.ERRORS}.rule")).alias("rule")).groupBy("rule").count().collect()
-    return {rule.rule.id: 0 for rule in rules} | {row["rule"]: row["count"] for row in counted}
+    return {rule.rule.id: 0 for rule in both} | {row["rule"]: row["count"] for row in counted}
 
 
-def _unchanged(pipeline: CheckedPipeline, target: CheckedTarget, rule: RowRule) -> bool:
+def _unchanged(pipeline: CheckedPipeline, target: CheckedTarget, rule: RowRule | KeyRule) -> bool:
     source = pipeline.driving.source.id
     for name in rule.columns:
         column = target.dataset.column(name)

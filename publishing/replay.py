@@ -64,6 +64,7 @@ def replays_by_attempt(pipeline: CheckedPipeline) -> bool:
         for target in pipeline.targets
     )
     together = any(registry()[step.kind].compares_records for step in pipeline.steps)
+    together = together or any(rule.compares_records for rule in pipeline.key_rules)
     return whole or together or any(rule.rule.severity == "error" for rule in pipeline.dataset_rules)
 
 

@@ -24,7 +24,8 @@ from publishing import failpoints
 from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
-from publishing.outcome import Counts, StepLine
+from publishing.outcome import CheckOutcome, Counts, StepLine
+from publishing.rule_tables import compared_rows, rule_references
 from publishing.upstream import TableInput, table_beside
 from publishing.verdict import judge
 from resources.lake_table import NULL_PARTITION, DataFile
@@ -86,7 +87,8 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
     runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets, given.bound)
     runners = registry()
     beside = _read_beside(lake, pipeline, given)
-    rows = record_frame(pipeline, _read(lake, pipeline, given), beside, runners, runtime, materialise)
+    references = rule_references(lake, pipeline, given.versions)
+    rows = record_frame(pipeline, _read(lake, pipeline, given), beside, runners, runtime, materialise, references)
     direct = _direct_target(pipeline)
     partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
@@ -123,7 +125,11 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         corrections=given.corrections,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
-    checks, held = judge(pipeline, manifest, root, given.waived) if given.judged else ((), None)
+    checks: tuple[CheckOutcome, ...] = ()
+    held: str | None = None
+    if given.judged:
+        compared = compared_rows(lake, given.versions, given.business_date)
+        checks, held = judge(pipeline, manifest, root, given.business_date, compared, given.waived)
     for path in root.rglob("*.parquet"):
         fsync(path)
     failpoints.reached("stage.finished")

@@ -101,11 +101,12 @@ def other_inputs(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> dict[st
 
 
 class TableNotThere(Exception):
-    """A table that is to be joined was never published (permanent: run the pipeline that writes it first)."""
+    """A table to join or to compare with was never published (permanent: run the pipeline that writes it first)."""
 
 
 def pinned_beside(lake: Lake, pipeline: CheckedPipeline) -> dict[str, str]:
-    """The tables that are read beside the driving source with their versions of now; what an attempt pins."""
+    """The tables that steps and rules read beside the driving source, with their versions of now; what an attempt
+    pins."""
     found = {}
     for source in read_beside(pipeline):
         if source.upstream is not None:
@@ -114,11 +115,16 @@ def pinned_beside(lake: Lake, pipeline: CheckedPipeline) -> dict[str, str]:
                 name = ".".join(source.upstream)
                 raise TableNotThere(f"{pipeline.key}: '{source.source.id}' is joined, and {name} was never published")
             found[f"{_TABLE}{source.source.id}"] = str(table.snapshot().version)
+    for compared in pipeline.rule_tables:
+        name, table = ".".join(compared), lake.table(compared)
+        if not table.exists:
+            raise TableNotThere(f"{pipeline.key}: a rule compares with {name}, which was never published")
+        found[f"{_TABLE}{name}"] = str(table.snapshot().version)  # a name with dots is no source's id
     return found
 
 
 def versions_beside(pins: Mapping[str, str]) -> dict[str, int]:
-    """{source: version} of what `pinned_beside` gave to an attempt."""
+    """{source, or app.layer.table of a rule's: version} of what `pinned_beside` gave to an attempt."""
     return {name.removeprefix(_TABLE): int(version) for name, version in pins.items() if name.startswith(_TABLE)}
 
 

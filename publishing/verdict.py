@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipeline_xml.checked import CheckedPipeline, DatasetRule
+from pipeline_xml.checked import CheckedPipeline
 from processing.frame import ACCEPTED
+from publishing.dataset_rules import Rows, check_dataset
 from publishing.manifest import Manifest
 from publishing.outcome import CheckOutcome
+from publishing.rule_tables import Compared
 from resources.lake_table import DataFile
 
 
-class RuleNotRunnable(Exception):
-    """A rule kind that is checked but not run by this version (permanent: take it out or wait for the version)."""
-
-
 def judge(
-    pipeline: CheckedPipeline, manifest: Manifest, root: Path, waived: Mapping[str, float] | None = None
+    pipeline: CheckedPipeline,
+    manifest: Manifest,
+    root: Path,
+    business_date: date,
+    compared: Compared,
+    waived: Mapping[str, float] | None = None,
 ) -> tuple[tuple[CheckOutcome, ...], str | None]:
     """Every check of the pipeline on a staged attempt, and the reason to hold the batch, or None.
 
-    `waived`: what a release let pass, by name, and how bad it was then; what is worse now holds again.
+    `compared` reads what reconcile rules compare with. `waived`: what a release let pass, by name, and how bad it was
+    then; what is worse now holds again.
     """
     passes = waived or {}
     counts = manifest.counts
@@ -41,19 +46,18 @@ def judge(
         ),
         CheckOutcome("schema_drift", "error", True, 0, "the columns are those of the contract"),
     ]
-    for row_rule in pipeline.row_rules:
-        failed = manifest.rules.get(row_rule.rule.id, 0)
-        allowed = (row_rule.rule.threshold or 0.0) * counts.in_
-        checks.append(
-            CheckOutcome(row_rule.rule.id, row_rule.rule.severity, failed <= allowed, failed, row_rule.rule.description)
-        )
+    for rule in (found.rule for found in pipeline.record_rules):
+        failed = manifest.rules.get(rule.id, 0)
+        allowed = (rule.threshold or 0.0) * counts.in_
+        checks.append(CheckOutcome(rule.id, rule.severity, failed <= allowed, failed, rule.description))
 
     def read(columns: Sequence[str]) -> Any:
         return staged_rows(root, manifest.records.get(ACCEPTED, ()), columns)
 
     held = []
+    batch = Rows(read, counts.accepted, business_date, compared)
     for dataset_rule in pipeline.dataset_rules:
-        found = check_dataset(dataset_rule, read, counts.accepted)
+        found = check_dataset(dataset_rule, batch)
         if not found.passed and found.failed_rows <= passes.get(found.name, -1):
             found = replace(found, severity="warning", description=f"waived: {found.description}")
         checks.append(found)
@@ -74,35 +78,6 @@ def _limits(policy: Any) -> str:
     if policy.max_error_rate is not None:
         limits.append(f"at most {policy.max_error_rate:.2%} of the records")
     return "rejected: " + (" and ".join(limits) or "no limit set")
-
-
-def check_dataset(rule: DatasetRule, read: Callable[[Sequence[str]], Any], rows: int) -> CheckOutcome:
-    """One rule over all rows that `read` gives as an Arrow table of some columns; `rows` is their number."""
-    kind, wanted = rule.rule.kind, rule.rule.attributes
-    name, severity = rule.rule.id, rule.rule.severity
-    if kind == "rowCount":
-        low, high = int(wanted.get("min", 0)), int(wanted["max"]) if "max" in wanted else None
-        beyond = max(low - rows, 0 if high is None else rows - high, 0)
-        wanted_rows = f"{low}..{'any' if high is None else high}"
-        return CheckOutcome(name, severity, beyond == 0, beyond, f"{rows} rows, wanted {wanted_rows}")
-    if kind == "completeness":
-        least = float(wanted.get("min", 1))
-        missing = sum(column.null_count for column in read(rule.columns).columns)
-        share = 1 - missing / rows if rows else 1.0
-        return CheckOutcome(name, severity, share >= least, missing, f"{share:.4f} filled, wanted at least {least}")
-    if kind == "unique":
-        doubled = _doubled(read(rule.columns), rule.columns)
-        return CheckOutcome(name, severity, doubled == 0, doubled, f"{doubled} rows share {', '.join(rule.columns)}")
-    raise RuleNotRunnable(f"{rule.rule.where}: rule {name}: <{kind}> is not run by this version")
-
-
-def _doubled(rows: Any, columns: Sequence[str]) -> int:
-    import pyarrow.compute as pc
-
-    groups = rows.group_by(list(columns)).aggregate([([], "count_all")])
-    counts = groups["count_all"]
-    doubled = pc.sum(pc.filter(counts, pc.greater(counts, 1))).as_py()
-    return int(doubled or 0)
 
 
 def staged_rows(root: Path, files: Sequence[DataFile], columns: Sequence[str]) -> Any:
