@@ -25,9 +25,9 @@ from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, 
 from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.quarantine import commit_quarantine
 from publishing.stage import AttemptInput, stage
+from publishing.table_input import pinned_beside
 from publishing.targets import Publication
 from publishing.touched import touched_by_attempt
-from publishing.upstream import pinned_beside
 from resources.secrets import SecretMissing
 
 

@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
-from processing import frame as f
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
@@ -26,7 +25,8 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
 from publishing.stage import AttemptInput
-from publishing.upstream import REWRITTEN, TableInput, other_inputs, table_input, versions_beside
+from publishing.table_input import TableInput, other_inputs, table_input, versions_beside
+from publishing.upstream import REWRITTEN
 
 _FAULTS = re.compile(r"; (?=[a-z_]+: )")  # between two faults; a message may hold the sign as well
 
@@ -175,8 +175,7 @@ def _read_here(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = (r for table in tables for r in table.snapshot.dataset(table.files).to_batches(columns=[f.RECORD_ID]))
-    ids = pa.chunked_array([read[f.RECORD_ID] for read in rows], pa.string()).combine_chunks()
+    ids = pa.concat_arrays([table.record_ids() for table in tables])
     with lake.ledger.read() as session:
         given = set(session.scalars(select(Correction.id).where(Correction.replay_id == batch.id)))
     here: dict[str, tuple[str, Any]] = {}

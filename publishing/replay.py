@@ -39,9 +39,9 @@ from publishing.payloads import write_payload_rows
 from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.replay_fate import fate_of, settle_entries
 from publishing.stage import AttemptInput
+from publishing.table_input import versions_beside
 from publishing.targets import Publication
 from publishing.touched import touched_by_replay
-from publishing.upstream import versions_beside
 
 REPLAY = "replay"
 TRIAL = "trial-"  # what a computation aside stages stands in a folder of its own

@@ -26,7 +26,7 @@ from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import CheckOutcome, Counts, StepLine
 from publishing.rule_tables import compared_rows, rule_references
-from publishing.upstream import TableInput, table_beside
+from publishing.table_input import TableInput, table_beside
 from publishing.verdict import judge
 from resources.lake_table import NULL_PARTITION, DataFile
 
@@ -153,6 +153,9 @@ def _rows_of(session: Any, table: TableInput, columns: Sequence[Field], overlay:
 
     files = [(str(table.snapshot.root / item.path), dict(item.partition)) for item in table.files]
     rows: DataFrame = read_lake_rows(session, files, columns, overlay)
+    if table.without:
+        read = session.read.parquet(*table.without).select(f.RECORD_ID)
+        rows = rows.join(read, f.RECORD_ID, "left_anti").select(*rows.columns)
     if table.business_date is not None:
         rows = rows.where(F.col(f.BUSINESS_DATE) == F.lit(table.business_date.isoformat()).cast("date"))
     return rows
