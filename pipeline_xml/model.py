@@ -77,12 +77,21 @@ class Control(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvSource(Node):
-    """Either `path` (wildcards) or `landing` with `pattern` (a regex with named groups)."""
+    """Either `path` (wildcards) or `landing` with `pattern` (a regex with named groups).
+
+    `compression` is what its files have to be packed by; None lets the first bytes of each tell. `member_pattern`
+    chooses the members of an archive, and its groups come before those of `pattern`. With `pgp_secret_ref`, the private
+    key, every file has to be encrypted.
+    """
 
     id: str
     path: str | None = None
     landing: str | None = None
     pattern: str | None = None
+    compression: Literal["gzip", "bzip2", "zstd", "zip", "none"] | None = None
+    member_pattern: str | None = None
+    pgp_secret_ref: str | None = None
+    max_unpacked_bytes: int = 10 * 1024**3
     header: bool = True
     delimiter: str = ","
     quote: str | None = '"'

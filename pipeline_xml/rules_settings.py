@@ -101,18 +101,27 @@ def where_files_are(pipeline: Pipeline, report: Report) -> None:
 
 @pipeline_rule("LK145")
 def landing_pattern(pipeline: Pipeline, report: Report) -> None:
-    """A landing pattern is a regular expression; its named groups are business_date, sender and sequence."""
+    """A landing pattern is a regular expression; its named groups are business_date, sender and sequence. So is a
+    memberPattern, which chooses the members of a zip from a landing zone."""
     for source in _csv(pipeline):
-        if source.pattern is None:
+        for name, pattern in (("pattern", source.pattern), ("memberPattern", source.member_pattern)):
+            if pattern is None:
+                continue
+            try:
+                groups = re.compile(pattern).groupindex
+            except re.error as error:
+                report(f"no regular expression: {error}", source.place(name))
+                continue
+            for group in groups:
+                if group not in GROUPS:
+                    report(f"the group '{group}' means nothing", source.place(name), GROUPS)
+        if source.member_pattern is None:
             continue
-        try:
-            groups = re.compile(source.pattern).groupindex
-        except re.error as error:
-            report(f"no regular expression: {error}", source.place("pattern"))
-            continue
-        for group in groups:
-            if group not in GROUPS:
-                report(f"the group '{group}' means nothing", source.place("pattern"), GROUPS)
+        if source.landing is None:
+            report("memberPattern without landing", source.place("memberPattern"), hint="name a landing zone")
+        elif source.compression not in (None, "zip"):
+            text = f"memberPattern with compression {source.compression}, which holds one file without a name"
+            report(text, source.place("memberPattern"), hint="leave it out")
 
 
 @pipeline_rule("LK146")

@@ -66,6 +66,11 @@ class Scan:
         """The findings that hold the file."""
         return tuple(f for f in self.findings if f.severity == "error")
 
+    @staticmethod
+    def of_archive(size: int, findings: tuple[Finding, ...] = ()) -> Scan:
+        """Of a file that holds no records itself; `findings` say why it was not unpacked."""
+        return Scan(records=0, size=size, data_start=0, data_end=0, ranges=(), encoding="", findings=findings)
+
     def as_dict(self) -> dict[str, Any]:
         """Ready for json; `of` is its inverse."""
         return asdict(self) | {"ranges": [list(r) for r in self.ranges]}

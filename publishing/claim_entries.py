@@ -1,8 +1,9 @@
 """What the journal holds of a claim: which looks were taken, under which content ids, and what became of them.
 
 `claims/<pipeline>/<claim>.copied.json` before anything is persisted: the raw files stand, whatever becomes of those in
-the zone. `claims/<pipeline>/<claim>.json` once the batches are: all of them in one entry, and the copies of what was
-delivered before. From it the ledger's claims, looks, files, deliveries and arrivals can be made again.
+the zone. `claims/<pipeline>/<claim>.json` once the batches are: all of them in one entry, the copies of what
+was delivered before, and the archives. From it the ledger's claims, looks, files, deliveries and arrivals can be made
+again.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def journal_claim(lake: Lake, pipeline: str, claim_id: str) -> None:
         **_head(claim),
         "looks": [_look(look, look.content_id) for look in looks],
         "batches": [batch_document(b, [f for f in files if f.batch_id == b.id]) for b in batches],
-        "duplicates": [{**file_document(f), "reason": f.reason} for f in files if f.batch_id is None],
+        "duplicates": [_aside(f) for f in files if f.batch_id is None and f.status == "duplicate"],
+        "archives": [_aside(f) for f in files if f.batch_id is None and f.status != "duplicate"],
     }
     lake.journal.write(name, document)
 
@@ -94,7 +96,13 @@ def file_document(file: LandedFile) -> dict[str, Any]:
         "raw": file.raw,
         "facts": file.facts,
         "fault": file.reason if file.status == "held" else None,
+        "archive": file.archive,
     }
+
+
+def _aside(file: LandedFile) -> dict[str, Any]:
+    """A file in no batch."""
+    return {**file_document(file), "status": file.status, "reason": file.reason}
 
 
 def _head(claim: Claim) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 POINTS: Mapping[str, str] = {
     "claim.persisted": "looks and claim are in the ledger, nothing is read",
     "raw.copied": "one file stands in raw, the ledger knows nothing of it",
+    "raw.unpacked": "the members of one archive stand in raw, the ledger knows the archive only",
     "claim.copied": "all files of a claim stand in raw, and the journal says so; nothing is persisted",
     "intake.persisted": "batches, files and delivery keys are in the ledger, not in the journal",
     "claim.journaled": "what a claim became is in the journal, the ledger still calls it unsettled",

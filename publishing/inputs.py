@@ -17,10 +17,10 @@ from pipeline_xml.model import CsvSource
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
+from publishing.arrived import stated_date
 from publishing.bound import bound_values
 from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
 from publishing.decisions import DISCARD, Correction
-from publishing.intake import stated_date
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
@@ -43,6 +43,8 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
     if not isinstance(source, CsvSource):
         return
     for item in files:
+        if not Scan.of(item.facts).encoding:
+            continue  # an archive that was not unpacked: what is in it nobody knows
         scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
         faults = [f"{f.code}: {f.message}" for f in scan.errors]
         stated = stated_date(source, item.name, scan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,30 +13,18 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
-from processing.scan_result import Scan, business_date
 from publishing import failpoints
+from publishing.arrived import Arrived, arrived, digest
 from publishing.claim_entries import batch_document, journal_claim, journal_copies
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch, Claim, Delivery, LandedFile, Look, now
-from publishing.raw import RawCopy, copy_to_raw, scan_raw
+from publishing.raw import RawCopy, copied_before, copy_to_raw
 from resources.failures import DiskFull, named
 from resources.zone import ChangedWhileRead, Sighting, Zone
 
 MAX_FILES = 1000
 MAX_BYTES = 10 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A file in raw with everything that decides which batch it joins. `fault` breaks the file's contract."""
-
-    look: Look
-    copy: RawCopy
-    business_date: date
-    sender: str | None
-    delivery_key: str
-    fault: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,9 @@ def _take(
     lake: Lake, pipeline: CheckedPipeline, source: CsvSource, claim: Claim, looks: Sequence[Look]
 ) -> list[Sighting]:
     """Copies every file of a claim and persists what they become; returns those that could not be read."""
-    arrived, gone, unreadable = [], [], []
+    there: list[Arrived] = []
+    copies: list[tuple[Look, str]] = []
+    gone, unreadable = [], []
     with lake.zone(source, pipeline.driving.zone) as place:
         for look in looks:
             try:
@@ -96,13 +85,14 @@ def _take(
                 gone.append(look)
                 unreadable.append(Sighting(look.name, look.uri, look.size, error.strerror or "unreadable", 0.0))
                 continue
-            arrived.append(_identify(pipeline, source, claim, look, copied))
-    journal_copies(lake, claim, [(a.look, a.copy.content_id) for a in arrived])
+            copies.append((look, copied.content_id))
+            there += arrived(pipeline, claim, look, copied, lake.secrets.key)
+    journal_copies(lake, claim, copies)
     failpoints.reached("claim.copied")
     with lake.ledger.write() as session:
         if not _persisted(session, claim.id):
             session.execute(delete(Look).where(Look.id.in_([g.id for g in gone])))
-            _persist(session, pipeline, arrived)
+            _persist(session, pipeline, there)
     return unreadable
 
 
@@ -112,8 +102,7 @@ def _copy_once(lake: Lake, pipeline: CheckedPipeline, place: Zone, look: Look) -
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
     root = lake.raw_root(pipeline.key)
     if look.content_id is not None:
-        path = root / look.content_id
-        return RawCopy(look.content_id, path, path.stat().st_size, scan_raw(path, source, contract))
+        return copied_before(root / look.content_id, source, contract)
     seen = Sighting(look.name, look.uri, look.size, look.version, 0.0)
     copied = copy_to_raw(place, seen, root, source, contract)
     failpoints.reached("raw.copied")
@@ -122,44 +111,13 @@ def _copy_once(lake: Lake, pipeline: CheckedPipeline, place: Zone, look: Look) -
     return copied
 
 
-def _identify(
-    pipeline: CheckedPipeline, source: CsvSource, claim: Claim, look: Look, copied: RawCopy
-) -> Arrived:
-    grain = pipeline.pipeline.metadata.grain
-    faults = [f"{f.code}: {f.message}" for f in copied.scan.errors]
-    stated = stated_date(source, look.name, copied.scan)
-    day = claim.claimed_at.date()
-    if stated is not None:
-        try:
-            day = business_date(stated, grain)
-        except ValueError as error:
-            faults.append(f"business_date: {error}")
-    else:
-        day = business_date(day.isoformat(), grain)
-    sender = _groups(source, look.name).get("sender")
-    key = _digest(pipeline.key, day.isoformat(), sender or "", copied.content_id)
-    return Arrived(look, copied, day, sender, key, "; ".join(faults)[:500] or None)
-
-
-def stated_date(source: CsvSource, name: str, scan: Scan) -> str | None:
-    """What the file's name or its control record says of its business date; None where neither has a say."""
-    stated = _groups(source, name).get("business_date")
-    control = source.control
-    if stated is None and control and control.business_date_field and scan.control:
-        at = control.business_date_field
-        stated = scan.control[at - 1] if at <= len(scan.control) else ""
-    return stated
-
-
-def _groups(source: CsvSource, name: str) -> dict[str, str | None]:
-    match = re.fullmatch(source.pattern, name) if source.landing and source.pattern else None
-    return match.groupdict() if match else {}
-
-
-def _persist(session: Session, pipeline: CheckedPipeline, arrived: Sequence[Arrived]) -> None:
-    known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in arrived]))))
+def _persist(session: Session, pipeline: CheckedPipeline, there: Sequence[Arrived]) -> None:
+    known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in there]))))
     joining: dict[tuple[Any, ...], list[Arrived]] = {}
-    for item in arrived:
+    for item in there:
+        if item.aside is not None:
+            session.add(_landed(pipeline, item, None, item.aside, item.why))
+            continue
         if item.delivery_key in known:
             session.add(_landed(pipeline, item, None, "duplicate", "the same content was delivered before"))
             continue
@@ -190,7 +148,7 @@ def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequenc
     held = next((m.fault for m in members if m.fault), None)
     batch = Batch(
         id=identity,
-        key=_free_key(session, first.business_date, first.look.name, len(members), identity),
+        key=_free_key(session, first.business_date, first.name, len(members), identity),
         pipeline=pipeline.key,
         business_date=first.business_date,
         origin="files",
@@ -216,10 +174,10 @@ def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequenc
 def _free_identity(session: Session, pipeline: str, day: date, deliveries: Sequence[str]) -> str:
     """The hash of the members. Of the same files delivered again after a withdrawal, the next one."""
     parts = [pipeline, day.isoformat(), *deliveries]
-    identity, before = _digest(*parts)[:32], 0
+    identity, before = digest(*parts)[:32], 0
     while session.get(Batch, identity) is not None:
         before += 1
-        identity = _digest(*parts, f"#{before}")[:32]
+        identity = digest(*parts, f"#{before}")[:32]
     return identity
 
 
@@ -230,8 +188,8 @@ def _landed(
         pipeline=pipeline.key,
         claim_id=item.look.claim_id,
         batch_id=batch_id,
-        name=item.look.name,
-        uri=item.look.uri,
+        name=item.name,
+        uri=item.uri,
         content_id=item.copy.content_id,
         delivery_key=item.delivery_key,
         business_date=item.business_date,
@@ -241,6 +199,7 @@ def _landed(
         facts=item.copy.scan.as_dict(),
         status=status,
         reason=reason,
+        archive=item.archive,
     )
 
 
@@ -275,6 +234,3 @@ def journal_open_batches(lake: Lake, pipeline: str, only: Collection[str] | None
             lake.journal.write(name, batch_document(batch, list(files)))
             failpoints.reached("journal.batch")
 
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()

@@ -31,7 +31,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0003"
+HEAD = "0004"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
@@ -72,7 +72,10 @@ class Look(Base):
 
 
 class LandedFile(Base):
-    """A file that was copied to raw. `arrival` is its sequence number; `facts` is what the boundary scan found."""
+    """A file in raw. `arrival` is its sequence number; `facts` is what the boundary scan found.
+
+    `archive` is the content id of the archive that it was unpacked from; that one is a file of status unpacked.
+    """
 
     __tablename__ = "landed_file"
     arrival: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -90,6 +93,7 @@ class LandedFile(Base):
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
     status: Mapped[str] = mapped_column(String(20), index=True)
     reason: Mapped[str | None] = mapped_column(String(500))
+    archive: Mapped[str | None] = mapped_column(String(64))
 
 
 class Delivery(Base):

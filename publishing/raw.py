@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipeline_xml.model import CsvSource
 from processing.scan import Scanner
 from processing.scan_result import Scan
 from publishing.durable import write_whole
+from resources.archive import kind_of
 from resources.zone import CHUNK, Sighting, Zone, ZoneUnreachable
 
 WORKING = ".utf8"  # beside the raw file: the text that offsets speak of, where the file itself is UTF-16
@@ -23,16 +25,22 @@ SYNCED = ".synced"  # beside a copy that is being made: how many bytes of it are
 SYNC_BYTES = 256 * 1024 * 1024  # a copy that a crash breaks off is taken up from the last multiple
 TRIES = 3  # to take up a lost connection, each without a byte gained
 PAUSE = 1.0
+HEAD = 64  # bytes that tell an archive
+PGP = "pgp"
 
 
 @dataclass(frozen=True, slots=True)
 class RawCopy:
-    """A file in the raw zone: its content id (sha256, hex), size in bytes, path and what the scan found."""
+    """A file in the raw zone: its content id (sha256, hex), size in bytes, path and what the scan found.
+
+    `packed` is what it has to be unpacked from (publishing/unpack.py); such a one is not scanned itself.
+    """
 
     content_id: str
     path: Path
     size: int
     scan: Scan
+    packed: str | None = None
 
 
 def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, contract: Contract) -> RawCopy:
@@ -42,26 +50,46 @@ def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, c
     """
     raw_root.mkdir(parents=True, exist_ok=True)
     part = _Part.of(seen, raw_root)
+    start = part.length()
+    return _taken(_pieces(zone, seen, part.path, start), part, start, source, contract)
+
+
+def store(pieces: Iterator[bytes], raw_root: Path, source: CsvSource, contract: Contract) -> RawCopy:
+    """Streams the data of a member of an archive into `<raw_root>/<content id>`; what it is made of is never unpacked.
+
+    What `pieces` raises is raised, and nothing is left.
+    """
+    return _taken(pieces, _Part(raw_root / f".copy-{uuid.uuid4().hex}"), 0, source, contract, plain=True)
+
+
+def _taken(
+    pieces: Iterator[bytes], part: _Part, start: int, source: CsvSource, contract: Contract, plain: bool = False
+) -> RawCopy:
+    """The pieces, all of the file, in raw: hashed and scanned on the way; the first `start` bytes are there already."""
     working = part.path.with_name(part.path.name + WORKING)
     digest = hashlib.sha256()
     scanner = Scanner(source, contract)
-    start, size = part.length(), 0
+    packed: str | None = None
+    size = 0
     try:
         with part.path.open("r+b" if start else "wb") as out, working.open("wb") as text, ThreadPoolExecutor(1) as pool:
             out.seek(start)
             out.truncate()
             writing: Future[int] | None = None
             try:
-                for chunk in _pieces(zone, seen, part.path, start):
+                for chunk in pieces:
                     if writing is not None:
                         writing.result()
                         writing = None
                     if size >= start:
                         writing = pool.submit(out.write, chunk)  # while it is hashed and scanned
                     digest.update(chunk)
-                    decoded = scanner.feed(chunk)
-                    if scanner.transcodes:
-                        text.write(decoded)
+                    if not size and not plain:
+                        packed = how_packed(source, chunk)
+                    if packed is None:
+                        decoded = scanner.feed(chunk)
+                        if scanner.transcodes:
+                            text.write(decoded)
                     size += len(chunk)
                     if size // SYNC_BYTES > (size - len(chunk)) // SYNC_BYTES and size > start:
                         if writing is not None:
@@ -74,8 +102,8 @@ def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, c
                 part.sync(out.fileno(), out.tell())
             text.flush()
             os.fsync(text.fileno())
-        final = raw_root / digest.hexdigest()
-        if scanner.transcodes:
+        final = part.path.with_name(digest.hexdigest())
+        if scanner.transcodes and packed is None:
             _place(working, final.with_name(final.name + WORKING))
         _place(part.path, final)
     except ZoneUnreachable:
@@ -86,7 +114,8 @@ def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, c
     finally:
         working.unlink(missing_ok=True)
     part.remove()
-    return RawCopy(digest.hexdigest(), final, size, scanner.finish())
+    scan = scanner.finish() if packed is None else Scan.of_archive(size)
+    return RawCopy(digest.hexdigest(), final, size, scan, packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +170,29 @@ def _pieces(zone: Zone, seen: Sighting, part: Path, start: int) -> Iterator[byte
             if tries == TRIES:
                 raise
             time.sleep(PAUSE * tries)
+
+
+def copied_before(path: Path, source: CsvSource, contract: Contract) -> RawCopy:
+    """What `copy_to_raw` made of a file that stands in raw."""
+    with path.open("rb") as inp:
+        packed = how_packed(source, inp.read(HEAD))
+    size = path.stat().st_size
+    scan = Scan.of_archive(size) if packed is not None else scan_raw(path, source, contract)
+    return RawCopy(path.name, path, size, scan, packed)
+
+
+def how_packed(source: CsvSource, head: bytes) -> str | None:
+    """`pgp` where the source says that its files are encrypted, else the kind of archive; None for data."""
+    if source.pgp_secret_ref is not None:
+        return PGP
+    return how_compressed(source, head)
+
+
+def how_compressed(source: CsvSource, head: bytes) -> str | None:
+    """The kind of archive that the source declares, or that the first bytes of a file tell."""
+    if source.compression == "none":
+        return None
+    return kind_of(head) if source.compression is None else source.compression
 
 
 def scan_raw(path: Path, source: CsvSource, contract: Contract) -> Scan:

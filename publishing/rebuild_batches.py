@@ -36,7 +36,7 @@ def restore_batches(session: Session, entries: Entries, catalog: Catalog) -> Non
             if "opened" in of_attempt:
                 session.add(_attempt(batch_id, number, of_attempt))
     for claim in entries.claims.values():
-        _files(session, claim, claim["duplicates"], None)
+        _files(session, claim, [*claim["duplicates"], *claim.get("archives", ())], None)
     session.flush()
     for batch_id in documents:
         _stand(session, session.get_one(Batch, batch_id), entries)
@@ -107,7 +107,7 @@ def _files(session: Session, of: Document, files: Sequence[Document], batch_id: 
     for item in files:
         claim_id = item.get("claim") or of.get("claim") or batch_id
         fault = item["fault"]
-        status = "duplicate" if batch_id is None else "held" if fault else "open"
+        status = item.get("status", "duplicate") if batch_id is None else "held" if fault else "open"
         session.add(
             LandedFile(
                 arrival=item["arrival"],
@@ -125,6 +125,7 @@ def _files(session: Session, of: Document, files: Sequence[Document], batch_id: 
                 facts=item["facts"],
                 status=status,
                 reason=item.get("reason") if batch_id is None else fault,
+                archive=item.get("archive"),
             )
         )
 

@@ -1,0 +1,137 @@
+"""Files as they arrived: each look of a claim in raw, its archive unpacked, with what decides which batch it joins."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.model import CsvSource
+from processing.scan_result import Finding, Scan, business_date
+from publishing import failpoints
+from publishing.ledger import Claim, Look
+from publishing.raw import RawCopy
+from publishing.unpack import Member, unpack
+from resources.archive import BadArchive
+
+UNPACKED = "unpacked"
+MEMBER = "/"  # between the name of an archive and that of a member; no zone has it in a name
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A file in raw with everything that decides which batch it joins. `fault` breaks the file's contract.
+
+    `archive` is the content id of what it was unpacked from. `aside` is the status of what joins no batch, which is
+    an archive that was unpacked; `why` says of how many files.
+    """
+
+    look: Look
+    name: str
+    uri: str
+    copy: RawCopy
+    business_date: date
+    sender: str | None
+    delivery_key: str
+    fault: str | None
+    archive: str | None = None
+    aside: str | None = None
+    why: str | None = None
+
+
+def arrived(
+    pipeline: CheckedPipeline, claim: Claim, look: Look, copied: RawCopy, key: Callable[[str], bytes]
+) -> Iterator[Arrived]:
+    """What a look became: one file, or an archive and its members. `key` resolves a secret; SecretMissing."""
+    source, contract = pipeline.driving.source, pipeline.driving.contract
+    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    if copied.packed is None:
+        yield identify(pipeline, source, claim, look, look.name, copied)
+        return
+    try:
+        members = unpack(copied, source, contract, key)
+        if source.snapshot and sum(member.copy is not None for member in members) > 1:
+            text = "it holds several files, and each would replace the other (snapshot); send one a business date"
+            raise BadArchive("archive_snapshot", text)
+    except BadArchive as bad:
+        scan = Scan.of_archive(copied.size, (Finding(bad.code, str(bad)),))
+        packed = RawCopy(copied.content_id, copied.path, copied.size, scan, copied.packed)
+        yield identify(pipeline, source, claim, look, look.name, packed)
+        return
+    failpoints.reached("raw.unpacked")
+    whole = identify(pipeline, source, claim, look, look.name, copied)
+    yield _aside(whole, UNPACKED, _said(copied, members))
+    for member in members:
+        name = look.name + MEMBER + member.name if member.name else look.name
+        if member.copy is not None:
+            yield identify(pipeline, source, claim, look, name, member.copy, copied.content_id)
+
+
+def _said(copied: RawCopy, members: Sequence[Member]) -> str:
+    count = sum(member.copy is not None for member in members)
+    unwanted = [member.name for member in members if member.copy is None]
+    left = f"; memberPattern leaves out {', '.join(unwanted)}" if unwanted else ""
+    return f"{copied.packed} of {count} {'file' if count == 1 else 'files'}{left}"[:500]
+
+
+def _aside(item: Arrived, status: str, why: str) -> Arrived:
+    """Of what joins no batch only name, content and day count: its date and its records are its members' matter."""
+    return Arrived(
+        item.look, item.name, item.uri, item.copy, item.business_date, item.sender, item.delivery_key, None,
+        aside=status, why=why,
+    )  # fmt: skip
+
+
+def identify(
+    pipeline: CheckedPipeline,
+    source: CsvSource,
+    claim: Claim,
+    look: Look,
+    name: str,
+    copied: RawCopy,
+    archive: str | None = None,
+) -> Arrived:
+    grain = pipeline.pipeline.metadata.grain
+    faults = [f"{f.code}: {f.message}" for f in copied.scan.errors]
+    stated = stated_date(source, name, copied.scan)
+    day = claim.claimed_at.date()
+    if stated is not None:
+        try:
+            day = business_date(stated, grain)
+        except ValueError as error:
+            faults.append(f"business_date: {error}")
+    else:
+        day = business_date(day.isoformat(), grain)
+    sender = groups(source, name).get("sender")
+    key = digest(pipeline.key, day.isoformat(), sender or "", copied.content_id)
+    uri = look.uri + name[len(look.name) :]
+    return Arrived(look, name, uri, copied, day, sender, key, "; ".join(faults)[:500] or None, archive)
+
+
+def stated_date(source: CsvSource, name: str, scan: Scan) -> str | None:
+    """What the file's name or its control record says of its business date; None where neither has a say."""
+    stated = groups(source, name).get("business_date")
+    control = source.control
+    if stated is None and control and control.business_date_field and scan.control:
+        at = control.business_date_field
+        stated = scan.control[at - 1] if at <= len(scan.control) else ""
+    return stated
+
+
+def groups(source: CsvSource, name: str) -> dict[str, str | None]:
+    """What the groups of pattern and memberPattern found in a name; the member's own come first."""
+    if not source.landing:
+        return {}
+    archive, _, member = name.partition(MEMBER)
+    found: dict[str, str | None] = {}
+    for pattern, text in ((source.pattern, archive), (source.member_pattern, member)):
+        match = re.fullmatch(pattern, text, re.DOTALL) if pattern and text else None
+        found |= {group: value for group, value in match.groupdict().items() if value} if match else {}
+    return found
+
+
+def digest(*parts: str) -> str:
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
