@@ -33,6 +33,7 @@ from publishing.manifest import staged_files
 from publishing.merge import REBUILT, SUPERSEDED, WRITTEN, stream_of
 from publishing.stage import ReconciliationError, stage
 from publishing.targets import Publication, files_of, target_schema
+from publishing.won_again import restate_winners
 from resources.lake_table import DataFile, Snapshot
 
 _RANK = "_rank"
@@ -113,7 +114,8 @@ def rebuild_merge(
             standing = [batch for batch in _that_stand(lake, pipeline, target) if batch.id not in gone]
             rows += [Rows(batch, _computed(lake, pipeline, position, batch, without)) for batch in standing]
             failpoints.reached("rebuild.staged")
-            winners = _winners(lake, target, root, rows, without)
+            replayed = _replayed(lake, root, standing, without)  # not of `fresh`: it read its records corrected itself
+            winners = _winners(lake, target, root, rows, replayed)
         version = until_committed(table, commit)
     finally:
         for folder in (root.parent, *(lake.staged_root(pipeline.key, batch.id, 0) for batch in standing)):
@@ -168,9 +170,9 @@ def _computed(
 
 
 def _winners(
-    lake: Lake, target: CheckedTarget, root: Path, rows: Sequence[Rows], without: Collection[str]
+    lake: Lake, target: CheckedTarget, root: Path, rows: Sequence[Rows], replayed: str | None
 ) -> list[DataFile]:
-    """One row a key, the greatest in the total order, written below `root`."""
+    """One row a key, the greatest in the total order, written below `root`. `replayed`: the file of those records."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -183,7 +185,6 @@ def _winners(
     frame: Any = lake.engine.session.read.parquet(*paths)
     if len(rows) > 1 and any(each.batch.origin == "table" for each in rows):
         frame = _newest_reading(lake, root, frame, rows)
-    replayed = _replayed(lake, root, [each.batch for each in rows], without)
     if replayed is not None:
         named = lake.engine.session.read.parquet(replayed)
         frame = frame.join(named, [f.RECORD_ID], "left").withColumn(
@@ -258,9 +259,11 @@ def _by_batch(rows: Any) -> Stood:
 def recount(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget) -> None:
     """Outcomes of the batches that stand, counted anew: after a rebuild a record that had lost may have won.
 
-    Journal first, `recount-<version>.json` of each batch that changed; then the ledger.
+    Entries of replayed records first; then the journal, `recount-<version>.json` of each batch that changed; then the
+    ledger.
     """
     snapshot = lake.table(target.asset).snapshot()
+    restate_winners(lake, pipeline, target, snapshot)
     stood = _by_batch(snapshot.dataset().to_table(columns=[f.BATCH_ID, f.ARRIVAL]))
     name, alone = "/".join(target.asset), len(pipeline.targets) == 1
     with lake.ledger.write() as session:

@@ -3,8 +3,8 @@
 `b:<batch>` of attempt n becomes version 2n and each delivery key its next even version in the commit that removes the
 rows, so nothing can publish that attempt later, and the same files can be loaded again as a batch of their own. The
 batch whose unit a taken-back one had replaced gets a new attempt. Of a replay that is taken back alone the records are
-open again, their correction approved and waiting. Every step may be repeated: the batch says `withdrawing` or
-`unpublishing` until all of it is done.
+open again, their correction approved and waiting, but not where an attempt obeyed it as well. Every step may be
+repeated: the batch says `withdrawing` or `unpublishing` until all of it is done.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from publishing.decisions_journal import journal_decisions
 from publishing.ending import ask_downstream
 from publishing.export import export_folder, remove_export
 from publishing.export_heir import export_heir
+from publishing.journal import attempt_entry
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, Delivery, LandedFile, now
@@ -54,6 +55,7 @@ class Going:
     deliveries: Sequence[str]
     units: Mapping[int, Mapping[str, Batch | None]]  # by position of the target
     heirs: Sequence[str]
+    obeyed: Mapping[str, str]  # correction of a replay that goes alone -> the batch whose attempt obeyed it as well
 
     @property
     def alone(self) -> list[Batch]:
@@ -123,7 +125,24 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
                 continue
             if heir is not None:
                 heirs[heir.id] = None
-    return Going(batches, replays, list(session.scalars(deliveries)), units, list(heirs))
+    obeyed = {c: b for batch in batches if batch.origin == REPLAY for c, b in _obeyed_by(lake, session, batch).items()}
+    return Going(batches, replays, list(session.scalars(deliveries)), units, list(heirs), obeyed)
+
+
+def _obeyed_by(lake: Lake, session: Session, replay: Batch) -> dict[str, str]:
+    """The corrections of a replay that published attempts read too: of the batch they are of, or that read it again."""
+    window = replay.window or {}
+    source = session.get_one(Batch, window["source"])
+    readers = select(Batch).where(Batch.pipeline == replay.pipeline, Batch.origin == "table")
+    found: dict[str, str] = {}
+    for batch in (source, *session.scalars(readers.where(Batch.arrival > source.arrival).order_by(Batch.arrival))):
+        ended = select(Attempt).where(Attempt.batch_id == batch.id, Attempt.outcome.is_not(None))
+        for attempt in session.scalars(ended.order_by(Attempt.number)) if batch.status == "published" else ():
+            name = attempt_entry(batch.pipeline, batch.id, attempt.number, "manifest")
+            if (attempt.outcome or {})["status"] == "published" and lake.journal.exists(name):
+                obeyed = set(lake.journal.read(name).get("corrections", ())) & set(window["corrections"])
+                found = dict.fromkeys(obeyed, batch.id) | found
+    return found
 
 
 def _owns(lake: Lake, target: CheckedTarget, batch: Batch, heir: Batch | None) -> bool:
@@ -188,7 +207,7 @@ def _withdraw_entries(lake: Lake, pipeline: CheckedPipeline, going: Going) -> No
     for replay in going.alone:
         with lake.ledger.read() as session:
             chosen = select(Correction).where(Correction.replay_id == replay.id).order_by(Correction.made_at)
-            corrections = list(session.scalars(chosen))
+            corrections = [each for each in session.scalars(chosen) if each.id not in going.obeyed]
         records = joined_ids(load_changes(lake, correction) for correction in corrections)
         change = to_state(OPEN, [REPLAYED, SUPERSEDED, RESOLVED], records)
         holders = sorted({correction.batch_id for correction in corrections})
@@ -213,9 +232,9 @@ def _end(lake: Lake, session: Session, pipeline: CheckedPipeline, going: Going) 
         batch.reason = reason_left(batch, attempt is not None and attempt.outcome is not None)
     for replay in going.alone:
         own = list(session.scalars(select(Correction).where(Correction.replay_id == replay.id)))
-        same_fate(session, own, None)
+        same_fate(session, [correction for correction in own if correction.id not in going.obeyed], None)
         for correction in own:
-            correction.replay_id = None
+            correction.replay_id = going.obeyed.get(correction.id)
     for landed in session.scalars(select(LandedFile).where(LandedFile.batch_id.in_(ids))):
         landed.status, landed.reason = "withdrawn", None if landed.status == FAILED else landed.reason
     session.execute(delete(Delivery).where(Delivery.batch_id.in_(ids)))
