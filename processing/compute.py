@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget
+from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, StepPlan
 from pipeline_xml.model import HiveSource
 from processing import frame as f
 from processing.lines import is_beside, later_steps, needed_steps, record_steps
@@ -19,15 +20,23 @@ from processing.step import Runner, Runtime
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Materialise = Callable[["DataFrame"], "DataFrame"]
+
+@dataclass(frozen=True)
+class Tools:
+    """What an attempt computes with. `materialise` writes a frame to disk and reads it back; `vault` collects what the
+    vault of tokens has to know."""
+
+    runners: Mapping[str, Runner]
+    runtime: Runtime
+    materialise: Callable[[DataFrame], DataFrame]
+    vault: list[DataFrame] = field(default_factory=list)
+
 
 def record_frame(
     pipeline: CheckedPipeline,
     rows: DataFrame,
     beside: Mapping[str, DataFrame],
-    runners: Mapping[str, Runner],
-    runtime: Runtime,
-    materialise: Materialise,
+    tools: Tools,
     references: Mapping[str, DataFrame] | None = None,
 ) -> DataFrame:
     """Every record of the driving sources with its columns, identity, final `_status` and `_errors`.
@@ -45,14 +54,11 @@ def record_frame(
     for source in pipeline.drivers:
         found = frames[source.source.id]
         if any(rule.compares_records for rule in pipeline.key_rules):
-            found = materialise(found)  # looked at twice
-        found = apply_row_rules(found, pipeline.row_rules, runtime.bindings(), pipeline.key_rules, references)
+            found = tools.materialise(found)  # looked at twice
+        found = apply_row_rules(found, pipeline.row_rules, tools.runtime.bindings(), pipeline.key_rules, references)
         frames[source.source.id] = _with_original(pipeline, source, found) if keeps else found
     for plan in needed_steps(pipeline, steps):
-        runner = runners[plan.kind]
-        if runner.several_passes:
-            frames |= {name: materialise(frames[name]) for name in plan.inputs}
-        made = runner.apply(plan, frames, runtime)
+        made = _applied(plan, frames, tools)
         if is_beside(pipeline, plan):
             frames[plan.output.name] = made.where(alive())
         else:
@@ -67,6 +73,17 @@ def record_frame(
         rejected = F.col(f.STATUS) == F.lit(f.QUARANTINED)
         found = found.withColumn(f.ORIGINAL, F.when(rejected, F.col(f.ORIGINAL)))
     return found
+
+
+def _applied(plan: StepPlan, frames: dict[str, Any], tools: Tools) -> DataFrame:
+    """The step's output; what it looks at more than once is on disk before."""
+    runner = tools.runners[plan.kind]
+    if runner.several_passes or plan.fills_vault:
+        frames |= {name: tools.materialise(frames[name]) for name in plan.inputs}
+    if plan.fills_vault:
+        found = runner.vault_rows(plan, frames[plan.inputs[0]], tools.runtime)  # type: ignore[attr-defined]
+        tools.vault.append(found)
+    return runner.apply(plan, frames, tools.runtime)
 
 
 def _with_original(pipeline: CheckedPipeline, source: CheckedSource, rows: DataFrame) -> DataFrame:
@@ -113,11 +130,7 @@ def stamp(rows: DataFrame, batch_id: str, opened_at: datetime) -> DataFrame:
 
 
 def later_frames(
-    pipeline: CheckedPipeline,
-    accepted: DataFrame,
-    beside: Mapping[str, DataFrame],
-    runners: Mapping[str, Runner],
-    runtime: Runtime,
+    pipeline: CheckedPipeline, accepted: DataFrame, beside: Mapping[str, DataFrame], tools: Tools
 ) -> list[DataFrame]:
     """The output of each step after the accounting boundary, computed from the accepted records.
 
@@ -132,7 +145,7 @@ def later_frames(
     frames |= {plan.output.name: living for plan in record_steps(pipeline)}
     outputs = []
     for plan in needed_steps(pipeline, later_steps(pipeline)):
-        rows = runners[plan.kind].apply(plan, frames, runtime)
+        rows = _applied(plan, frames, tools)
         frames[plan.output.name] = rows.where(F.col(f.STATUS).isNull())
         if not is_beside(pipeline, plan):
             outputs.append(frames[plan.output.name])

@@ -73,6 +73,12 @@ def encrypt_text(secret: bytes, key_id: str) -> Callable[[bytes], str]:
     return encrypt
 
 
+def token_text(secret: bytes) -> Callable[[bytes], str]:
+    """Deterministic, and nothing of the value in it: `tok_` and 128 bits of an HMAC under a key of its own."""
+    digest = hmac_sha256(derived(secret, "datalake mask token", 32))
+    return lambda message: f"tok_{digest(message)[:32]}"
+
+
 def decrypt_text(masked: str, secret: bytes) -> str:
     """The text behind a value that `encrypt_text` made; SealBroken with another key or after a change."""
     from cryptography.exceptions import InvalidTag

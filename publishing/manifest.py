@@ -27,7 +27,7 @@ class Manifest:
     `records` maps a status to its staged files; `targets` maps a target's position to the files that are its rows where
     they are not the accepted records themselves. `rules` counts the records that broke a rule,
     `rejecting` those of rules of severity error. `held` is the reason why nothing may be published, or None.
-    `corrections` are the approved decisions that were laid over the records.
+    `corrections` are the approved decisions that were laid over the records; `vault` the files of tokens.
     """
 
     batch: str
@@ -42,6 +42,7 @@ class Manifest:
     steps: Sequence[StepLine] = ()
     held: str | None = None
     corrections: Sequence[str] = ()
+    vault: Sequence[DataFile] = ()
 
     @property
     def counts(self) -> Counts:
@@ -61,6 +62,7 @@ class Manifest:
             "steps": [asdict(s) for s in self.steps],
             "held": self.held,
             "corrections": list(self.corrections),
+            "vault": [asdict(f) for f in self.vault],
         }
 
     @staticmethod
@@ -78,6 +80,7 @@ class Manifest:
             steps=[StepLine(**s) for s in stored["steps"]],
             held=stored["held"],
             corrections=tuple(stored.get("corrections", ())),
+            vault=[DataFile(**f) for f in stored.get("vault", ())],
         )
 
 

@@ -16,6 +16,7 @@ from publishing.merge import publish_merge, rebuild_needed
 from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
 from publishing.rebuild_merge import rebuild_cost, rebuild_for, recount
 from publishing.targets import Publication, Superseded, files_of, publish_table, rows_that, target_schema
+from publishing.vault import commit_vault
 from resources.lake_table import DataFile
 
 DRIFT = "schema_drift"
@@ -56,6 +57,7 @@ def publish_targets(
 
     A record is accepted where any target took it, and superseded where it lost in all of them.
     """
+    commit_vault(lake, pipeline, given)
     manifest = given.manifest
     targets: list[TargetOutcome] = []
     lost: dict[int, int] = {}

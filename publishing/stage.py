@@ -14,7 +14,7 @@ from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.contract import Field
 from pipeline_xml.model import CsvSource, HiveTarget
 from processing import frame as f
-from processing.compute import later_frames, record_frame, stamp, target_columns
+from processing.compute import Tools, later_frames, record_frame, stamp, target_columns
 from processing.lines import beside_names, later_steps, read_beside
 from processing.read import RawFile, read_records
 from processing.read_table import read_lake_rows
@@ -85,10 +85,10 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         return back
 
     runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets, given.bound)
-    runners = registry()
+    tools = Tools(registry(), runtime, materialise)
     beside = _read_beside(lake, pipeline, given)
     references = rule_references(lake, pipeline, given.versions)
-    rows = record_frame(pipeline, _read(lake, pipeline, given), beside, runners, runtime, materialise, references)
+    rows = record_frame(pipeline, _read(lake, pipeline, given), beside, tools, references)
     direct = _direct_target(pipeline)
     partition_by = pipeline.targets[direct].target.partition_by if direct is not None else ()  # type: ignore[union-attr]
     columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
@@ -110,7 +110,9 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         accepted = session.read.parquet(str(accepted_folder))
     elif beside:  # a right or full join has rows even where no record is left
         accepted = out.drop(f.STATUS).limit(0)
-    targets, steps = _later_targets(lake, pipeline, given, root, accepted, beside, runners, runtime, direct, lines)
+    targets, steps = _later_targets(lake, pipeline, given, root, accepted, beside, tools, direct, lines)
+    for number, tokens in enumerate(tools.vault):
+        tokens.write.parquet(str(root / "vault" / str(number)))
     manifest = Manifest(
         batch=given.batch_id,
         attempt=given.attempt,
@@ -123,6 +125,7 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         checks=(),
         steps=steps,
         corrections=given.corrections,
+        vault=staged_files(root, root / "vault", ()),
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
     checks: tuple[CheckOutcome, ...] = ()
@@ -286,8 +289,7 @@ def _later_targets(
     root: Path,
     accepted: DataFrame | None,
     beside: Mapping[str, DataFrame],
-    runners: Mapping[str, Any],
-    runtime: Runtime,
+    tools: Tools,
     direct: int | None,
     lines: Sequence[FileCounts],
 ) -> tuple[dict[int, list[DataFile]], list[StepLine]]:
@@ -299,7 +301,7 @@ def _later_targets(
     targets: dict[int, list[DataFile]] = {}
     steps: list[StepLine] = []
     if accepted is not None and later:
-        outputs = later_frames(pipeline, accepted, beside, runners, runtime)
+        outputs = later_frames(pipeline, accepted, beside, tools)
         frames = {plan.output.name: rows for plan, rows in zip(later_steps(pipeline), outputs, strict=True)}
         written: dict[tuple[str, tuple[str, ...]], int] = {}
         for position in later:

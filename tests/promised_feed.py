@@ -82,7 +82,8 @@ class Feed:
     @property
     def settings(self) -> Settings:
         (self.root / "data" / "landing").mkdir(parents=True, exist_ok=True)
-        return Settings(self.root / "config", self.root / "data", self.engine.name)
+        data = self.root / "data"
+        return Settings(self.root / "config", data, self.engine.name, secrets=data / "secrets")
 
     def land(self, name: str, *lines: str) -> None:
         (self.settings.data / "landing" / name).write_text("".join(f"{line}\n" for line in lines))

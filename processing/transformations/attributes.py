@@ -24,7 +24,6 @@ WRONG_VALUE = code("LK302", "An attribute of a step must have one of its valid v
 NAME_TAKEN = code("LK303", "A new column needs a name that is free (letter case is ignored) and starts with a letter.")
 WRONG_TYPE = code("LK304", "A column must have a type that the step can work with.")
 NO_KEY = code("LK305", "A step that works by key or order must be told which columns these are.")
-NOT_YET = code("LK306", "A part of the language that is reserved and not in this version.")
 INCOMPLETE = code("LK307", "A step must say what it is to do: columns, keys or metrics.")
 NO_SECRET = code("LK308", "A mask that needs a key must name one that the application declares, or there must be one.")
 TWICE = code("LK309", "A name must not be given twice in one list.")
@@ -98,12 +97,6 @@ class Attributes:
         elif alike is not None:
             also = "" if alike == name else f", and '{name}' differs from it by letter case only"
             self.report(NAME_TAKEN, f"there is a column '{alike}' already{also}", where, (), hint)
-
-    def not_yet(self, *names: str) -> None:
-        for name in names:
-            if name in self.step.attributes:
-                message = f"<{self.step.kind} {name}> is reserved: it is not in this version"
-                self.report(NOT_YET, message, self.place(name), (), "leave it out")
 
     def plan(
         self,

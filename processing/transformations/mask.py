@@ -2,9 +2,11 @@
 
     hash      HMAC-SHA-256 of the value's text, as 64 hex digits: equal values stay equal, nobody reads them back
     encrypt   AES-256-SIV, `<key id>:<base64url>`: equal values stay equal, whoever has the key reads them back
+    tokenize  'tok_' and 32 hex digits: equal values stay equal, and the application's vault table has for each token
+              the value, encrypted under the key; it gets them in the batch's publication, before any target
     redact    '***'; with keepLast="4" followed by the last 4 characters, where the value is longer than that
 
-A null stays null. The result is a string and no longer classified. Hash and encrypt need a key: `secretRef`, else the
+A null stays null. The result is a string and no longer classified. All but redact need a key: `secretRef`, else the
 application's `maskKey`. The text of a value is UTF-8: ISO 8601 for dates and times (UTC), plain digits for numbers.
 """
 
@@ -14,15 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.checked import StepContext, StepPlan
 from pipeline_xml.model import Step
 from pipeline_xml.types import STRING
 from processing import frame as names
-from processing.keys import SHORTEST, encrypt_text, hmac_sha256, padded_half
+from processing.keys import SHORTEST, encrypt_text, hmac_sha256, padded_half, token_text
+from processing.rejects import alive
 from processing.step import KeyResolver, Runtime
-from processing.transformations.attributes import INCOMPLETE, NO_SECRET, NOT_YET, WRONG_TYPE, WRONG_VALUE, Attributes
+from processing.transformations.attributes import INCOMPLETE, NO_SECRET, WRONG_TYPE, WRONG_VALUE, Attributes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,10 +64,6 @@ class Mask:
     def check(self, step: Step, context: StepContext) -> StepPlan | None:
         read = Attributes(step, context)
         strategy = read.choice("strategy", STRATEGIES, "")
-        if strategy == "tokenize":
-            message = '<mask strategy="tokenize"> is reserved: the vault of tokens is not in this version'
-            hint = 'strategy="encrypt" is deterministic and reversible as well'
-            read.report(NOT_YET, message, read.place("strategy"), STRATEGIES[:3], hint)
         source = read.dataset()
         if source is None:
             return None
@@ -87,7 +87,9 @@ class Mask:
         masked = set(config.columns)
         after = (replace(c, type=STRING, classification=None) if c.name in masked else c for c in source.columns)
         plan = read.plan(source, after, config, anew=masked)
-        return replace(plan, secrets=(config.secret_ref,)) if plan and config.secret_ref else plan
+        if plan is None or config.secret_ref is None:
+            return plan
+        return replace(plan, secrets=(config.secret_ref,), fills_vault=strategy == "tokenize")
 
     def _keep_last(self, read: Attributes) -> int:
         written = read.text("keepLast") or "0"
@@ -125,6 +127,28 @@ class Mask:
         for column in config.columns:
             rows = rows if column in texts else rows.withColumn(column, masked(F.col(column)))
         return _hashed(rows, texts, config.secret_ref, runtime.keys) if texts else rows
+
+
+    def vault_rows(self, plan: StepPlan, rows: DataFrame, runtime: Runtime) -> DataFrame:
+        """What the vault has to know of the step's input: each token once, with its value encrypted."""
+        from pyspark.sql import functions as F
+        from pyspark.sql.pandas.functions import arrow_udf
+
+        config: Config = plan.config
+        token, sealed = (
+            arrow_udf(masker(each, *_named(config), runtime.keys), "string")  # type: ignore[call-overload]
+            for each in ("tokenize", "encrypt")
+        )
+        living = rows.where(alive())
+        parts = [
+            living.where(F.col(c).isNotNull()).select(token(F.col(c)).alias("token"), sealed(F.col(c)).alias("value"))
+            for c in config.columns
+        ]
+        return reduce(lambda a, b: a.unionByName(b), parts).distinct()
+
+
+def _named(config: Config) -> tuple[str, str]:
+    return config.secret_ref or "", config.key_id or ""
 
 
 def _hashed(rows: DataFrame, columns: Sequence[str], secret_ref: str, keys: KeyResolver) -> DataFrame:
@@ -176,13 +200,19 @@ def masker(strategy: str, secret_ref: str, key_id: str, keys: KeyResolver) -> Ca
         # each distinct value of a batch is worked once: names and codes repeat
         distinct = values.dictionary_encode()
         secret = _secret(secret_ref, keys)
-        work = hmac_sha256(secret) if strategy == "hash" else encrypt_text(secret, key_id)
+        work = _work(strategy, secret, key_id)
         texts = [None if v is None else work(text_of(v).encode()) for v in distinct.dictionary.to_pylist()]
         return pa.array(texts, pa.string()).take(distinct.indices)
 
     # arrow_udf reads the hints as types, and this module must be importable without pyarrow
     mask.__annotations__.update({"values": pa.Array, "return": pa.Array})
     return mask
+
+
+def _work(strategy: str, secret: bytes, key_id: str) -> Callable[[bytes], str]:
+    if strategy == "hash":
+        return hmac_sha256(secret)
+    return token_text(secret) if strategy == "tokenize" else encrypt_text(secret, key_id)
 
 
 def text_of(value: object) -> str:

@@ -43,7 +43,7 @@ def told(tmp_path: Path, steps: str, **rest: object) -> list[tuple[str, str]]:
         ('<deduplicate source="s" keys="id" keep="latest"/>', "LK305", 'latest"'),
         ('<deduplicate source="s" keys="id" losers="kill"/>', "LK302", 'kill"'),
         ('<deduplicate source="t" keys="id"/>', "LK301", 't"'),
-        ('<mask source="s" columns="ssn" strategy="tokenize" secretRef="K"/>', "LK306", 'tokenize"'),
+        ('<mask source="s" columns="ssn" strategy="tokenize"/>', "LK308", 'tokenize"'),
         ('<mask source="s" columns="ssn" strategy="hash"/>', "LK308", 'hash"'),
         ('<mask source="s" columns="ssn,ssn" strategy="redact"/>', "LK309", "ssn,ssn"),
         ('<mask source="s" columns="rate" strategy="redact" keepLast="4"/>', "LK304", 'rate"'),
