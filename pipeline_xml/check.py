@@ -26,6 +26,7 @@ from pipeline_xml.lookups import Lookups
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import apply_catalog_rules, apply_checked_rules, apply_pipeline_rules
 from pipeline_xml.schema_ref import Schemas
+from pipeline_xml.suite import Suites
 from pipeline_xml.written_table import WrittenTable, written_tables
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def check_applications(
         environment=environment,
         schemas=Schemas(root, problems),
         lookups=Lookups(root, problems),
+        suites=Suites(root, problems),
         writers=writers,
         tables=tables,
         problems=problems,

@@ -34,6 +34,7 @@ from pipeline_xml.parameters import bound_value, declared, parameter_type
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
 from pipeline_xml.schema_ref import Schemas
+from pipeline_xml.suite import Suites
 from pipeline_xml.types import DataType
 from pipeline_xml.written_table import WrittenTable
 
@@ -50,6 +51,7 @@ class Surroundings:
     environment: str
     schemas: Schemas
     lookups: Lookups
+    suites: Suites
     writers: Mapping[Table, Pipeline]
     tables: Mapping[Table, WrittenTable]
     problems: Problems

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline_xml.check_compared import foreign_key, reconcile
+from pipeline_xml.check_suites import expectation_rule, suite_rules
 from pipeline_xml.checked import DatasetRule, KeyRule, RowRule
 from pipeline_xml.expressions.compile import compile_condition
 from pipeline_xml.fingerprint import rule_fingerprint
@@ -33,7 +34,6 @@ _ROW: Mapping[str, Callable[[Mapping[str, str], DataType], str]] = {
     "length": length,
 }
 _DATASET = ("unique", "rowCount", "completeness", "freshness", "reconcile")
-_UNBUILT = ("expectations",)
 
 
 @dataclass(slots=True)
@@ -43,6 +43,15 @@ class Rules:
     rows: list[RowRule] = field(default_factory=list)
     keys: list[KeyRule] = field(default_factory=list)
     datasets: list[DatasetRule] = field(default_factory=list)
+
+    def add(self, rule: RowRule | KeyRule | DatasetRule | None) -> None:
+        """Puts a rule among those of its kind; None is one that could not be resolved."""
+        if isinstance(rule, RowRule):
+            self.rows.append(rule)
+        elif isinstance(rule, KeyRule):
+            self.keys.append(rule)
+        elif rule is not None:
+            self.datasets.append(rule)
 
 
 def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
@@ -59,20 +68,29 @@ def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
             UNKNOWN_PACK.report(check.problems, message, check.pipeline.place("rules"), sorted(packs))
             continue
         for rule in packs[name].rules:
-            if rule.id in seen:
-                first = seen[rule.id].where
-                message = f"rule '{rule.id}' of pipeline '{check.pipeline.id}' is there twice (first at {first})"
-                TWICE.report(check.problems, message, rule.place("id"))
+            if not _first(check, rule, seen):
                 continue
-            seen[rule.id] = rule
-            if rule.kind in _UNBUILT:
-                check.cannot_run(f"rule {rule.kind} '{rule.id}'", rule.where)
-            elif contract is not None and driving is not None:
-                scope = {c.name: c.type for c in contract.columns}
-                if rule.kind in _DATASET:
-                    scope = _accepted(check, driving) or scope
-                _rule(check, name, rule, scope, found)
+            if contract is None or driving is None:
+                continue
+            scope = {c.name: c.type for c in contract.columns}
+            accepted = _accepted(check, driving) or scope
+            if rule.kind == "expectations":
+                for made, said in suite_rules(check, rule):
+                    if _first(check, made, seen):
+                        found.add(expectation_rule(check, name, made, said, scope, accepted))
+            else:
+                _rule(check, name, rule, accepted if rule.kind in _DATASET else scope, found)
     return found
+
+
+def _first(check: PipelineCheck, rule: Rule, seen: dict[str, Rule]) -> bool:
+    if rule.id in seen:
+        first = seen[rule.id].where
+        message = f"rule '{rule.id}' of pipeline '{check.pipeline.id}' is there twice (first at {first})"
+        TWICE.report(check.problems, message, rule.place("id"))
+        return False
+    seen[rule.id] = rule
+    return True
 
 
 def _accepted(check: PipelineCheck, driving: str) -> dict[str, DataType] | None:
@@ -94,18 +112,16 @@ def _rule(check: PipelineCheck, pack: str, rule: Rule, scope: Mapping[str, DataT
     if not good:
         return
     if rule.kind == "foreignKey":
-        key = foreign_key(check, pack, rule, scope)
-        found.keys += [key] if key else []
+        found.add(foreign_key(check, pack, rule, scope))
     elif rule.kind in _DATASET:
-        whole = _dataset_rule(check, pack, rule, scope, columns)
-        found.datasets += [whole] if whole else []
+        found.add(_dataset_rule(check, pack, rule, scope, columns))
     else:
         text, where = _text(check, rule, scope)
         compiled = compile_condition(text, scope, where, check.problems, check.bindings()) if text else None
         check.reads(compiled)
         if compiled is not None:
             read = columns or tuple(sorted(compiled.columns))
-            found.rows.append(RowRule(rule, pack, compiled, read, rule_fingerprint(pack, rule)))
+            found.add(RowRule(rule, pack, compiled, read, rule_fingerprint(pack, rule)))
 
 
 def _dataset_rule(

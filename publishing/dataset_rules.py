@@ -12,6 +12,7 @@ from typing import Any
 from pipeline_xml.checked import DatasetRule
 from pipeline_xml.durations import parse_duration
 from pipeline_xml.types import DataType
+from publishing.expectations import met
 from publishing.outcome import CheckOutcome
 from publishing.rule_tables import Compared
 
@@ -95,6 +96,16 @@ def _reconcile(rule: DatasetRule, rows: Rows) -> tuple[int, str]:
     return 0 if good else max(1, math.ceil(share * 10_000)), f"{said}; allowed {allowed:.4%}"
 
 
+def _expectation(rule: DatasetRule, rows: Rows) -> tuple[int, str]:
+    import pyarrow as pa
+
+    if rule.rule.attributes["type"].startswith("expect_table_column"):  # of their names alone
+        return met(rule, pa.table({name: pa.array([], pa.string()) for name in rule.columns}), 0)
+    read = rows.read(rule.columns)
+    columns = [typed(read[name], kind) for name, kind in zip(rule.columns, rule.types, strict=True)]
+    return met(rule, pa.table(columns, names=list(rule.columns)), rows.number)
+
+
 def _apart(mine: Decimal, theirs: Decimal) -> float:
     """The difference as a share of the other sum; all of it where that is nothing or no number."""
     if not (mine.is_finite() and theirs.is_finite()):
@@ -135,4 +146,5 @@ _KINDS: Mapping[str, Callable[[DatasetRule, Rows], tuple[int, str]]] = {
     "unique": _unique,
     "freshness": _freshness,
     "reconcile": _reconcile,
+    "expectation": _expectation,
 }
