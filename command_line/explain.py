@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from command_line.explain_way_back import explain_way_back, print_way_back
 from pipeline_xml.checked import (
     CheckedPipeline,
     CheckedSource,
@@ -23,12 +24,12 @@ from pipeline_xml.checked import (
 from pipeline_xml.contract import Constraints, Contract, Field
 from pipeline_xml.expressions.tree import Binding, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.location import Location
-from pipeline_xml.model import CsvSource, HiveTarget, JobPipeline, Node
+from pipeline_xml.model import CsvSource, HiveTarget, JobPipeline, Node, Workflow
 from pipeline_xml.types import DataType
 
 
-def explain_pipeline(checked: CheckedPipeline) -> dict[str, Any]:
-    """Plain data: sources, rules, steps, targets with lineage, asset keys, hashes."""
+def explain_pipeline(checked: CheckedPipeline, workflow: Workflow | None = None) -> dict[str, Any]:
+    """Plain data: sources, rules, steps, targets with lineage, the way back, asset keys, hashes."""
     pipeline = checked.pipeline
     meta, policy = pipeline.metadata, pipeline.error_policy
     return {
@@ -60,6 +61,7 @@ def explain_pipeline(checked: CheckedPipeline) -> dict[str, Any]:
             "max_errors": policy.max_errors,
             "max_error_rate": policy.max_error_rate,
         },
+        "way_back": explain_way_back(checked, workflow),
         "assets": ["/".join(t.asset) for t in checked.targets] + _exceptions(checked),
     }
 
@@ -274,6 +276,7 @@ def print_pipeline(console: Console, said: dict[str, Any]) -> None:
         _print_step(console, number, step)
     for target in said["targets"]:
         _print_target(console, target)
+    print_way_back(console, said["way_back"])
     _heading(console, "assets")
     for asset in said["assets"]:
         _line(console, f"  {asset}")

@@ -189,10 +189,11 @@ def explain_command(
     catalog = load(settings)
     application, wanted = resolve(catalog, name)
     pipeline, job = catalog.pipeline(application, wanted), catalog.job(application, wanted)
+    workflow = catalog.workflow(pipeline.key) if pipeline else None
     if as_json:
-        said = explain.explain_pipeline(pipeline) if pipeline else explain.explain_job(job) if job else {}
+        said = explain.explain_pipeline(pipeline, workflow) if pipeline else explain.explain_job(job) if job else {}
         sys.stdout.write(json.dumps(said, indent=1) + "\n")
     elif pipeline is not None:
-        explain.print_pipeline(Console(), explain.explain_pipeline(pipeline))
+        explain.print_pipeline(Console(), explain.explain_pipeline(pipeline, workflow))
     elif job is not None:
         explain.print_job(Console(), explain.explain_job(job))

@@ -1,4 +1,4 @@
-"""Raises quarantined batches that are open beyond their SLA: a level at a time, each once.
+"""Raises batches that are open or held beyond their SLA: a level at a time, each once.
 
 What is raised is an observation of the quarantine's partition. A notifier is to be called where those are made.
 """
@@ -10,9 +10,10 @@ from datetime import datetime
 
 import dagster as dg
 
+from publishing.journal import Journal
 from publishing.ledger import Ledger, now
 from resources.settings import Settings
-from stewardship.escalations import Breach, Deadline, raise_breaches, raised_since
+from stewardship.escalations import Breach, Deadline, journal_raised, raise_breaches, raised_since
 
 INTERVAL_SECONDS = 60
 BREACHES_A_TICK = 100
@@ -27,6 +28,7 @@ def breaches_in(settings: Settings, found: Mapping[str, Deadline], clock: Callab
         ledger = Ledger.of(settings)
         try:
             raise_breaches(ledger, found, clock(), BREACHES_A_TICK)
+            journal_raised(ledger, Journal(settings.data / "journal"), found, last)
             return raised_since(ledger, found, last)
         finally:
             ledger.close()
@@ -48,7 +50,7 @@ def remediation_sensor(name: str, quarantines: Mapping[str, dg.AssetKey], raised
         return dg.SensorResult(
             asset_events=[_observed(quarantines[breach.pipeline], breach) for breach in breaches],
             cursor=breaches[-1].raised_at.isoformat() if breaches else context.cursor,
-            skip_reason=f"{len(breaches)} breaches told" if breaches else "no quarantined batch is beyond its SLA",
+            skip_reason=f"{len(breaches)} breaches told" if breaches else "no open or held batch is beyond its SLA",
         )
 
     return dg.SensorDefinition(
@@ -56,7 +58,7 @@ def remediation_sensor(name: str, quarantines: Mapping[str, dg.AssetKey], raised
         evaluation_fn=tick,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Raises quarantined batches that are open beyond their remediation SLA, level by level.",
+        description="Raises batches that are open or held beyond their remediation SLA, level by level.",
     )
 
 
@@ -64,7 +66,7 @@ def _observed(asset: dg.AssetKey, breach: Breach) -> dg.AssetObservation:
     return dg.AssetObservation(
         asset,
         partition=breach.key,
-        description=f"level {breach.level}: open beyond its remediation SLA",
+        description=f"level {breach.level}: {'held' if breach.held else 'open'} beyond its remediation SLA",
         metadata={
             "escalation_level": breach.level,
             "escalated_to": breach.told,

@@ -9,13 +9,17 @@ from sqlalchemy.orm import Session
 
 from publishing.journal_entries import Entries
 from publishing.ledger import Batch
-from stewardship.stores import Approval, Assignment, Audit, Replay
+from stewardship.stores import Approval, Assignment, Audit, Escalation, Replay
 
 
 def restore_stores(session: Session, entries: Entries) -> None:
-    """Assignments, verdicts, replays and the audit trail. Escalations are told anew: nothing says they were."""
+    """Assignments, verdicts, escalations, replays and the audit trail."""
     for each in entries.batches.values():
         _assignments(session, each.of_kind("assignment"))
+        for document in each.of_kind("escalation"):
+            raised_at = datetime.fromisoformat(document["raised_at"])
+            told = {"level": document["level"], "told": document["told"], "raised_at": raised_at}
+            session.add(Escalation(batch_id=document["batch"], **told))
         for name, document in each.others.items():
             if name.endswith(".verdict.json"):
                 session.add(

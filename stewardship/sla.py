@@ -9,13 +9,14 @@ from pipeline_xml.checked import Catalog
 from pipeline_xml.durations import parse_duration
 from publishing.decisions import QuarantinedBatch
 from publishing.ledger import now
+from publishing.quarantine import HELD
 
 HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """`due` is UTC (ISO), None where nothing says when; `overdue` only while records are open."""
+    """`due` is UTC (ISO), None where nothing says when; `overdue` only while records are open or held."""
 
     age_hours: float
     due: str | None
@@ -30,7 +31,8 @@ def due(catalog: Catalog, batch: QuarantinedBatch, at: datetime | None = None) -
     if written is None:
         return Due(round(age, 2), None, False)
     end = batch.quarantined_at + parse_duration(written)
-    return Due(round(age, 2), moment(end), batch.open > 0 and at > end)
+    waits = batch.open or batch.states.get(HELD)
+    return Due(round(age, 2), moment(end), bool(waits) and at > end)
 
 
 def moment(value: datetime) -> str:

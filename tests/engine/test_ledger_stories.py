@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from publishing.ledger import Batch, now
 from publishing.replay import persist_replays
 from publishing.run import run_batches
 from resources.engine import Engine
+from sensors.remediation import breaches_in
 from stewardship import batch_decisions
+from stewardship.escalations import Deadline
 from stewardship.journaled import journal_all
 from stewardship.stores import Approval, Assignment
 from tests.ledger_rows import made_again
@@ -112,11 +115,16 @@ def units(feed: Decided) -> None:
 
 
 def held(feed: Decided) -> None:
-    """Released with a waiver; withdrawn."""
+    """Late, released with a waiver; late, withdrawn."""
     feed.define(APPEND, policy='<errorPolicy onRecordError="quarantine" maxErrors="1"/>')
     for name in "ab":
         feed.land(f"{name}.csv", "id,v", f"{name}1,1", f"{name}2,x", f"{name}3,y")
         feed.run()
+    due = {"app/feed": Deadline("app/feed", timedelta(hours=1), None, "desk")}
+    raised = breaches_in(feed.settings, due, lambda: now() + timedelta(hours=2))
+    assert [breach.held for breach in raised(None)] == [True, True]
+    made_again(feed)
+    assert [breach.told for breach in raised(None)] == ["desk", "desk"]
     with feed.open() as (lake, pipeline):
         batch_decisions.release(lake, pipeline, APPROVER, feed.batch_of("a.csv"), {"maxErrors": "known"}, "known")
         batch_decisions.withdraw(lake, pipeline, APPROVER, feed.batch_of("b.csv"), "wrong")

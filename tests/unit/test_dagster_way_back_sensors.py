@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from datalake_assets.way_back import way_back_sensors
 from pipeline_xml.checked import Catalog
 from pipeline_xml.model import DefaultAssignment, EscalationLevel, Workflow
 from publishing.decisions import APPROVED, CORRECT, DISCARD, Correction, QuarantinedBatch, Rerun
-from publishing.ledger import Batch, Ledger
+from publishing.ledger import Attempt, Batch, Ledger
 from publishing.standing import asked_reruns
 from resources.settings import Settings
 from sensors.remediation import BREACHES_A_TICK, breaches_in
@@ -246,6 +247,40 @@ def test_levels_are_raised_one_after_the_other_and_each_once(settings: Settings,
 def test_a_batch_with_nothing_open_is_not_late(settings: Settings, ledger: Ledger) -> None:
     batch(ledger, 1, open=0)
     assert breaches(settings, NOW + timedelta(days=30)) == []
+
+
+def test_a_held_batch_is_late_too(settings: Settings, ledger: Ledger) -> None:
+    """With rejects in state `held`, and without any: one that a file holds has nothing in quarantine."""
+    batch(ledger, 1, status="held", open=0)
+    batch(ledger, 2, status="held", open=0)
+    with ledger.write() as session:
+        session.delete(session.get_one(QuarantinedBatch, "b2"))
+        for number, status in ((1, "published"), (2, "held"), (3, "held")):
+            opened = NOW + timedelta(hours=10 * number)
+            pinned = {"definition_hash": "d", "rule_hash": "r", "references": {}, "run_id": "x"}
+            outcome = {"status": status, "counts": {}}
+            session.add(Attempt(batch_id="b2", number=number, opened_at=opened, outcome=outcome, **pinned))
+    hour = timedelta(hours=1)
+    assert breaches(settings, NOW + 47 * hour) == []
+    assert breaches(settings, NOW + 49 * hour) == [("0001", 0, "desk@example.com")]
+    both = breaches(settings, NOW + 69 * hour)
+    assert both[1:] == [("0002", 0, "desk@example.com")], "held since the second attempt"
+    with ledger.write() as session:
+        for name in ("b1", "b2"):
+            session.get_one(Batch, name).status = "withdrawn"
+    assert breaches(settings, NOW + 900 * hour) == both
+
+
+def test_what_was_raised_stands_in_the_journal(settings: Settings, ledger: Ledger) -> None:
+    batch(ledger, 1)
+    at = NOW + timedelta(hours=50)
+    breaches(settings, at)
+    path = settings.data / "journal" / "shop" / "orders" / "b1" / "escalation-00.json"
+    entry = {"batch": "b1", "level": 0, "told": "desk@example.com", "raised_at": at.isoformat()}
+    assert json.loads(path.read_text()) == entry
+    path.unlink()  # a tick killed between the two
+    breaches(settings, at)
+    assert json.loads(path.read_text()) == entry
 
 
 def test_the_breach_goes_to_who_looks_after_the_batch(settings: Settings, ledger: Ledger) -> None:

@@ -148,3 +148,22 @@ def test_explain_of_a_job_shows_its_chain() -> None:
     assert [p["pipeline"].split("/")[1] for p in said["pipelines"]] == ["lar", "loan_application", "county_lending"]
     assert said["pipelines"][1]["after"] == ["lar"]
     assert "on failure continue" in lake("explain", "mortgage/hmda_filing")
+
+
+def test_explain_shows_the_way_back() -> None:
+    said = json.loads(lake("explain", "mortgage/lar", "--json"))["way_back"]
+    assert (said["workflow"], said["replay"]) == ("hmda_remediation", "onApproval")
+    assert said["approval_roles"] == ["approver"]
+    assert said["comes_back"] == "by the next attempt of its batch", "it deduplicates"
+    text = lake("explain", "mortgage/lar")
+    people = [each["to"] for each in (*said["assignments"], *said["escalations"])]
+    for told in (*people, said["sla"]):
+        assert told in text
+    assert "way back · workflow hmda_remediation" in text
+
+
+def test_explain_says_what_holds_without_a_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATALAKE_CONFIG", str(PROJECT / "tests/cases/valid/payments/config"))
+    said = json.loads(lake("explain", "bank/payments", "--json"))["way_back"]
+    assert (said["workflow"], said["replay"], said["stewards"]) == (None, "manual", [])
+    assert "everybody is steward and approver" in lake("explain", "bank/payments")
