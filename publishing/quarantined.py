@@ -56,16 +56,19 @@ def refresh(lake: Lake, pipeline: str, batch_id: str) -> None:
                 return
 
 
-def refresh_all(lake: Lake, pipeline: str) -> None:
-    """`refresh` for every batch with entries or a row. A batch of a table takes over entries of those before it."""
-    with lake.ledger.read() as session:
-        known = set(session.scalars(select(QuarantinedBatch.batch_id).where(QuarantinedBatch.pipeline == pipeline)))
+def refresh_all(lake: Lake, pipeline: str) -> list[str]:
+    """`refresh` for every batch whose row is not what its table says, in one pass over the entries; which ones."""
     table = lake.quarantine(pipeline)
-    if table.exists:
-        snapshot = table.snapshot()
-        known |= set(count_entries(snapshot, snapshot.files()))
-    for batch_id in sorted(known):
+    snapshot = table.snapshot() if table.exists else None
+    counted = count_entries(snapshot, snapshot.files()) if snapshot is not None else {}
+    with lake.ledger.read() as session:
+        rows = session.scalars(select(QuarantinedBatch).where(QuarantinedBatch.pipeline == pipeline))
+        stored = {row.batch_id: (row.states, row.rules) for row in rows}
+    found = {batch_id: (dict(each.states), dict(each.rules)) for batch_id, each in counted.items()}
+    stale = sorted(each for each in {*stored, *found} if stored.get(each) != found.get(each))
+    for batch_id in stale:
         refresh(lake, pipeline, batch_id)
+    return stale
 
 
 def count_entries(snapshot: Snapshot, files: Sequence[DataFile], batch_id: str | None = None) -> dict[str, Counted]:

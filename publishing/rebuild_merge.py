@@ -32,6 +32,7 @@ from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.manifest import staged_files
 from publishing.merge import REBUILT, SUPERSEDED, WRITTEN, stream_of
 from publishing.stage import ReconciliationError, stage
+from publishing.table_input import UpstreamFileGone, table_input
 from publishing.targets import Publication, files_of, target_schema
 from publishing.won_again import restate_winners
 from resources.lake_table import DataFile, Snapshot
@@ -161,12 +162,31 @@ def _computed(
     with lake.ledger.read() as session:
         attempt = session.get(Attempt, (batch.id, batch.attempt)) or session.get_one(Attempt, (batch.id, 1))
     layers = used(lake, batch, files, without)
-    given = replace(attempt_input(lake, pipeline, batch, files, attempt, layers, number=0), judged=False)
     try:
-        manifest = stage(lake, pipeline, given)
+        given = attempt_input(lake, pipeline, batch, files, attempt, layers, number=0)
+        manifest = stage(lake, pipeline, replace(given, judged=False))
     except ReconciliationError as error:
         raise CannotRebuild(f"{batch.key} does not reconcile under the definition of now: {error}") from error
+    except UpstreamFileGone as error:
+        raise _unreadable(batch, error) from error
     return [str(lake.settings.data / manifest.root / item.path) for item in files_of(manifest, position)]
+
+
+def _unreadable(batch: Batch, error: UpstreamFileGone) -> CannotRebuild:
+    return CannotRebuild(f"{batch.key} cannot be computed again: {error}; un-publish it too, and read the table anew")
+
+
+def require_rebuild(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, without: Collection[str]) -> None:
+    """CannotRebuild where a batch that would be computed again read what its table does not have any more.
+
+    Asked before anything is decided: a rebuild that cannot be done holds up all that comes after it.
+    """
+    for batch in _that_stand(lake, pipeline, target):
+        if batch.origin == "table" and batch.id not in without:
+            try:
+                table_input(lake, pipeline, batch)
+            except UpstreamFileGone as error:
+                raise _unreadable(batch, error) from error
 
 
 def _winners(

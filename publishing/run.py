@@ -23,7 +23,9 @@ from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.moved import settle_moved
 from publishing.ops import recorded_run
 from publishing.outcome import BatchOutcome, Counts, FileOutcome, PipelineOutcome, worst
+from publishing.quarantined import refresh_all
 from publishing.replay import REPLAY, TRIAL
+from publishing.run_entries import went_well
 from publishing.taking_back import finish_taking_back
 from publishing.upstream import persist_table_batches
 from resources.failures import by_name
@@ -66,6 +68,7 @@ def run_pipeline(
     kind = "reprocess" if reprocess else "load"
     with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, kind, outcomes, parameters):
         _ledger_is_whole(lake, pipeline.key)
+        _count_again(lake, pipeline.key)
         finish_taking_back(lake, pipeline)  # first: what is taken back may come again in this run
         if isinstance(pipeline.driving.source, CsvSource):
             for outcome in _take_in(lake, pipeline, claim_id):
@@ -91,6 +94,7 @@ def run_batches(
     outcomes: list[BatchOutcome] = []
     with by_name(), lake.alone(pipeline.key), recorded_run(lake, pipeline, run_id, "replay", outcomes):
         _ledger_is_whole(lake, pipeline.key)
+        _count_again(lake, pipeline.key)
         journal_open_batches(lake, pipeline.key)
         for batch in _open_batches(lake, pipeline, None):
             if batch.id not in batches:
@@ -116,6 +120,12 @@ def _ledger_is_whole(lake: Lake, pipeline: str) -> None:
         missing = claims - set(session.scalars(select(Claim.id).where(Claim.pipeline == pipeline)))
     if missing:
         raise LedgerGone(f"the ledger lacks {len(missing)} claims of {pipeline} that are in the journal; {REBUILD}")
+
+
+def _count_again(lake: Lake, pipeline: str) -> None:
+    """After a run that failed or was killed: what it left in quarantine may not be counted, though its batch ended."""
+    if lake.run is not None and not went_well(lake.journal, pipeline, lake.run.number - 1):
+        refresh_all(lake, pipeline)
 
 
 def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> list[BatchOutcome]:

@@ -20,6 +20,7 @@ from publishing.ledger import Attempt, Batch
 
 RUNS = "runs"
 KILLED = "killed"
+FAILED = "failed"
 _FOLDER = 1000  # runs a folder
 
 
@@ -71,6 +72,14 @@ def finished_run(lake: Lake, pipeline: str, number: int) -> tuple[dict[str, Any]
         return None
     killed = {"status": KILLED, "error_type": KILLED, "reason": "the process ended before its run did"}
     return opened, end_run(lake, pipeline, number, {**killed, "attempts": _ended_by(lake, pipeline, number)})
+
+
+def went_well(journal: Journal, pipeline: str, number: int) -> bool:
+    """Whether a run came to its end with nothing failed; of a number that no run has there is nothing ill to say."""
+    name = run_entry(pipeline, number, "ended")
+    if journal.exists(name):
+        return journal.read(name)["status"] not in (KILLED, FAILED)
+    return not journal.exists(run_entry(pipeline, number, "opened"))
 
 
 def outcomes_of(

@@ -84,7 +84,8 @@ def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInp
     if upstream is None or batch.window is None:
         raise ValueError(f"{pipeline.key}: batch {batch.id} has no upstream table")
     window = Window.of(batch.window)
-    snapshot = lake.table(upstream).snapshot(window.version)
+    # The files of changes are pinned one by one: where the log forgot the version they are found all the same.
+    snapshot = _pinned(lake.table(upstream), window.table, window.version, or_newest=window.read == "changes")
     files = snapshot.files() if window.read != "changes" else _window_files(lake.table(upstream), snapshot, window)
     day = None if window.read == "full" else batch.business_date
     if day is not None:
@@ -151,7 +152,7 @@ def table_beside(
     if source.upstream is None:
         raise ValueError(f"{pipeline.key}: '{source.source.id}' is no table")
     name = ".".join(source.upstream)
-    snapshot = lake.table(source.upstream).snapshot(versions.get(source.source.id))
+    snapshot = _pinned(lake.table(source.upstream), name, versions.get(source.source.id))
     files = snapshot.files()
     only = day if isinstance(source.source, HiveSource) and source.source.read == "partition" else None
     if only is not None:
@@ -160,7 +161,21 @@ def table_beside(
 
 
 class UpstreamFileGone(Exception):
-    """A file that a batch is to read is not in the upstream table's folder any more (permanent)."""
+    """A file or a version that a batch is to read is not in the upstream table any more (permanent)."""
+
+
+def _pinned(table: LakeTable, name: str, version: int | None, or_newest: bool = False) -> Snapshot:
+    """The table as of a version; UpstreamFileGone where its log forgot that one, unless the newest does as well."""
+    from deltalake.exceptions import TableNotFoundError
+
+    try:
+        return table.snapshot(version)
+    except TableNotFoundError as error:
+        if version is None or not table.exists:
+            raise
+        if not or_newest:
+            raise UpstreamFileGone(f"{name}: the log of version {version} is gone") from error
+        return table.snapshot()
 
 
 def _window_files(table: LakeTable, snapshot: Snapshot, window: Window) -> list[DataFile]:

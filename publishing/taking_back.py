@@ -98,10 +98,10 @@ def finish_taking_back(lake: Lake, pipeline: CheckedPipeline) -> list[str]:
         failpoints.reached("takeback.target")
     _withdraw_entries(lake, pipeline, going)
     failpoints.reached("takeback.quarantine")
+    for each in dict.fromkeys((batch.window or {}).get("source", batch.id) for batch in batches):
+        refresh(lake, pipeline.key, each)  # before the end: a crash after it is not come back to
     with lake.ledger.write() as session:
         _end(lake, session, pipeline, going)
-    for each in dict.fromkeys((batch.window or {}).get("source", batch.id) for batch in batches):
-        refresh(lake, pipeline.key, each)
     return [batch.key for batch in batches]
 
 
@@ -169,7 +169,7 @@ def _leave_target(
     if not table.exists:
         return
     metadata = {"datalake.taken_back": " ".join(going.ids), "datalake.pipeline": pipeline.key}
-    if target.target.mode == "merge" and _stand(table.snapshot(), going):
+    if target.target.mode == "merge" and stand(lake, target, going.ids):
         rebuild_merge(
             lake,
             pipeline,
@@ -193,9 +193,13 @@ def _leave_target(
         recount(lake, pipeline, target)
 
 
-def _stand(snapshot: Snapshot, going: Going) -> bool:
+def stand(lake: Lake, target: CheckedTarget, batches: Sequence[str]) -> bool:
     """Whether one of them was ever published there: a held batch that never was needs no rebuild."""
-    return any(snapshot.transaction(f"b:{each}") % 2 for each in going.ids)
+    table = lake.table(target.asset)
+    if not table.exists:
+        return False
+    snapshot = table.snapshot()
+    return any(snapshot.transaction(f"b:{each}") % 2 for each in batches)
 
 
 def _withdraw_entries(lake: Lake, pipeline: CheckedPipeline, going: Going) -> None:

@@ -15,9 +15,9 @@ from publishing import decide, failpoints
 from publishing.decisions import BatchDecision, Rerun
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
-from publishing.rebuild_merge import Cost, rebuild_cost
+from publishing.rebuild_merge import CannotRebuild, Cost, rebuild_cost, require_rebuild
 from publishing.replay import REPLAY
-from publishing.taking_back import finish_taking_back
+from publishing.taking_back import finish_taking_back, stand
 from publishing.units import of_unit
 from resources.lake_table import LakeTable
 from stewardship import audit
@@ -121,6 +121,7 @@ def withdraw(lake: Lake, pipeline: CheckedPipeline, actor: Actor, name: str, rea
 
     def decided(session: Session) -> list[BatchDecision]:
         batch = find_any(session, pipeline.key, name)
+        _require_rebuilds(lake, pipeline, [batch])
         return [decide.withdraw(lake, session, batch, _decider(actor, reason))]
 
     return _taken_back(lake, pipeline, actor, "withdraw", reason, decided)[0]
@@ -138,6 +139,7 @@ def unpublish(
 
     def decided(session: Session) -> list[BatchDecision]:
         batches = [find_any(session, pipeline.key, name) for name in names]
+        _require_rebuilds(lake, pipeline, batches)
         return decide.unpublish(lake, session, batches, _decider(actor, reason))
 
     return _taken_back(lake, pipeline, actor, "unpublish", reason, decided)
@@ -174,6 +176,7 @@ def restore(lake: Lake, pipeline: CheckedPipeline, position: int, to: str, actor
 
     def decided(session: Session) -> list[BatchDecision]:
         going, _ = _later(lake, session, pipeline, position, to)
+        _require_rebuilds(lake, pipeline, going)
         return decide.unpublish(lake, session, going, _decider(actor, reason), decide.RESTORED)
 
     return _taken_back(lake, pipeline, actor, "restore", f"to {to}: {reason}", decided)
@@ -264,6 +267,17 @@ def _plan(lake: Lake, pipeline: CheckedPipeline, going: Sequence[Batch], newer: 
     }
     targets = tuple("/".join(target.asset) for target in pipeline.targets)
     return Plan(pipeline.key, tuple(batch.key for batch in going), targets, rebuilds, tuple(newer))
+
+
+def _require_rebuilds(lake: Lake, pipeline: CheckedPipeline, going: Sequence[Batch]) -> None:
+    """Refused where a merge target that has to forget these batches cannot be computed again without them."""
+    ids = [batch.id for batch in going]
+    for target in pipeline.targets:
+        if isinstance(target.target, HiveTarget) and target.target.mode == "merge" and stand(lake, target, ids):
+            try:
+                require_rebuild(lake, pipeline, target, ids)
+            except CannotRebuild as wrong:
+                raise Refused(str(wrong)) from wrong
 
 
 def _decider(actor: Actor, reason: str) -> decide.Decider:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -303,3 +304,38 @@ def test_where_no_other_batch_stands_a_reprocess_may_lower_a_row_without_a_rebui
     feed.define(target, steps=ranked.format("case when at = 6 then 1 else at end"), **INTEGERS)
     (done,) = feed.run(reprocess=True)
     assert (done.status, done.reason, feed.rows("staging.feed", "id", "v")) == ("published", None, [("a", 1)])
+
+
+@pytest.mark.parametrize("read", ["partition", "changes"])
+def test_a_merge_target_whose_table_forgot_its_versions_is_not_left_half_way(feed: StewardFeed, read: str) -> None:
+    """What was read whole cannot be read again, and nothing is decided; changes are files, and still there."""
+    from deltalake import DeltaTable
+
+    feed.define(APPEND)
+    target = '<hive table="standardization.copy" mode="merge" keys="id" orderBy="v"/>'
+    feed.define_reader(read, targets=target)
+    for name in ("aaa", "bbb", "ccc"):
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+        feed.run()
+        feed.run("reader")
+    folder = feed.folder("staging.feed")
+    DeltaTable(str(folder)).create_checkpoint()
+    for path in (folder / "_delta_log").glob("*.json"):
+        os.utime(path, (0, 0))
+    DeltaTable(str(folder)).cleanup_metadata()
+    with feed.open("reader") as (lake, pipeline):
+        with lake.ledger.read() as session:
+            tables = select(Batch.key).where(Batch.origin == "table").order_by(Batch.arrival.desc())
+            newest = session.scalars(tables).all()
+        if read == "partition":
+            with pytest.raises(Refused, match=r"cannot be computed again: .* the log of version 1 is gone; un-publish"):
+                batch_decisions.unpublish(lake, pipeline, APPROVER, newest[:1], "wrong")
+        else:
+            batch_decisions.unpublish(lake, pipeline, APPROVER, newest[:1], "wrong")
+    left = ["aaa", "bbb", "ccc"] if read == "partition" else ["aaa", "bbb"]
+    assert feed.rows("standardization.copy", "id") == left
+    if read == "partition":
+        with feed.open("reader") as (lake, pipeline):
+            batch_decisions.unpublish(lake, pipeline, APPROVER, newest, "wrong")
+    feed.run("reader")
+    assert feed.rows("standardization.copy", "id") == ["aaa", "bbb", "ccc"]
