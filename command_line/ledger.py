@@ -51,6 +51,7 @@ def rebuild_command(
     as_json: Json = False,
 ) -> None:
     """Make the ledger again from raw, journal and tables; the old one is kept beside it."""
+    from publishing.outbox import kept_outbox, outbox_from
     from publishing.rebuild_ledger import PipelineRuns, rebuild
     from stewardship.rebuild_stores import restore_stores
 
@@ -58,7 +59,7 @@ def rebuild_command(
         raise WrongUse("nothing was done; say --yes where nobody can be asked")
     with desk(as_json=as_json) as at:
         try:
-            made = rebuild(at.lake, at.catalog, [restore_stores])
+            made = rebuild(at.lake, at.catalog, [restore_stores, outbox_from(kept_outbox(at.lake.settings))])
         except PipelineRuns as runs:
             raise WrongUse(str(runs)) from runs
     numbers = f"{made.batches} batches ({made.open} open), {made.attempts} attempts, {made.files} files"

@@ -14,6 +14,7 @@ from datalake_assets.maintenance import leftovers_asset, leftovers_schedule
 from datalake_assets.previews import previews_accepted
 from datalake_assets.replay_specs import replays
 from datalake_assets.replays import replay_assets
+from datalake_assets.telling import telling_sensor
 from datalake_assets.translate import grains, outside_specs, quarantine_spec
 from datalake_assets.way_back import way_back_sensors
 from datalake_assets.work import OpenWork
@@ -51,9 +52,16 @@ def build(
             leftovers_asset(settings, catalog),
         ],
         jobs=[*jobs.values(), *by_partition],
-        sensors=[*_sensors(settings, catalog, jobs), *way_back_sensors(settings, catalog, jobs)],
+        sensors=[
+            *_sensors(settings, catalog, jobs),
+            *way_back_sensors(settings, catalog, jobs),
+            *filter(None, (telling_sensor(settings, application) for application in catalog.applications)),
+        ],
         schedules=[*_schedules(catalog, jobs), leftovers_schedule()],
-        resources={"lake": opened_for_a_run(open_work, lake_description(settings)), "chain": chain_resource()},
+        resources={
+            "lake": opened_for_a_run(open_work, lake_description(settings)),
+            "chain": chain_resource(settings, catalog),
+        },
         executor=dg.in_process_executor,
     )
 

@@ -18,23 +18,35 @@ import dagster as dg
 
 from datalake_assets import names
 from datalake_assets.assets import retry_policy
+from datalake_assets.notices import Ended, failed_with, tell_end
 from datalake_assets.perform import Event, perform
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import JobPipeline, PipelineRef
-from resources.failures import told
+from resources.settings import Settings
 
 VERDICT = "verdict"
 
 
 class Chain:
-    """What ops of one run know of each other."""
+    """What ops of one run know of each other, and what became of each pipeline by the id of its pipelineRef."""
 
     def __init__(self) -> None:
         self.halted: str | None = None
+        self.ended: dict[str, Ended] = {}
 
 
-def chain_resource() -> dg.ResourceDefinition:
-    return dg.ResourceDefinition(lambda _context: Chain(), description="What the ops of a job pipeline share.")
+def chain_resource(settings: Settings, catalog: Catalog) -> dg.ResourceDefinition:
+    """Shared by the ops of a job pipeline; when the run is over it tells those whom the job names."""
+    jobs = {names.chain_job(job): job for application in catalog.applications for job in application.jobs}
+
+    def resource(context: dg.InitResourceContext) -> Iterator[Chain]:
+        chain = Chain()
+        yield chain
+        job = jobs.get(context.run.job_name) if context.run else None
+        if job is not None and job.notifications and context.run:
+            tell_end(settings, job, context.run.run_id, chain.ended, context.log or dg.get_dagster_logger())
+
+    return dg.ResourceDefinition(resource, description="What the ops of a job pipeline share, and whom it tells.")
 
 
 def chain_job(job: JobPipeline, catalog: Catalog) -> dg.JobDefinition:
@@ -85,9 +97,12 @@ def _op(job: JobPipeline, ref: PipelineRef, catalog: Catalog) -> dg.OpDefinition
             return
         problem, ended = "", False
         try:
-            problem = yield from _perform(context, checked, fallback, ref, retries)
+            came = yield from _perform(context, checked, fallback, ref, retries)
+            chain.ended[ref.id] = came
+            problem = "" if came.good else came.reason
             ended = True
         except Exception as failure:
+            chain.ended[ref.id] = failed_with(checked, failure)
             # Another attempt decides, unless this one says that trying again is of no use.
             final = isinstance(failure, dg.Failure) and not failure.allow_retries
             ended = not final and context.retry_number < retries
@@ -106,24 +121,24 @@ def _perform(
     fallback: CheckedPipeline | None,
     ref: PipelineRef,
     retries: int,
-) -> Generator[Event, None, str]:
-    """Returns what went wrong where that does not stop the dependents, else nothing."""
+) -> Generator[Event, None, Ended]:
+    """Returns what came of it, a failure only where that does not stop the dependents."""
     try:
-        yield from perform(context, checked)
+        outcome = yield from perform(context, checked)
     except Exception as error:  # whatever it was, the policy decides what becomes of the job
         allowed = error.allow_retries if isinstance(error, dg.Failure) else True
         again = allowed and context.retry_number < retries
         if again or (fallback is None and ref.on_failure != "continue"):
             raise
-        problem = str(error.description) if isinstance(error, dg.Failure) else f"{checked.key} failed: {told(error)}"
+        came = failed_with(checked, error)
     else:
-        return ""
+        return Ended(checked.key, outcome.status)
     if fallback is None:
-        context.log.error(f"{problem}; dependents run all the same")
-        return problem
-    context.log.warning(f"{problem}; {fallback.key} runs instead")
-    yield from perform(context, fallback)
-    return ""
+        context.log.error(f"{came.reason}; dependents run all the same")
+        return came
+    context.log.warning(f"{came.reason}; {fallback.key} runs instead")
+    outcome = yield from perform(context, fallback)
+    return Ended(checked.key, outcome.status, f"{came.reason}; {fallback.key} ran instead")
 
 
 def _verdict(job: JobPipeline, lenient: list[PipelineRef]) -> dg.OpDefinition:

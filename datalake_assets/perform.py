@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -24,6 +24,7 @@ from resources.secrets import SecretMissing
 from sensors.schedules import RUN_DATE_TAG
 
 PERMANENT = (SecretMissing, ParameterMissing, LedgerGone, NotWritable)  # somebody has to do something first
+STATUS = "status"  # of a pipeline, in the metadata of the failure that ends it
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -80,7 +81,7 @@ def request_of(context: Context) -> Request:
     return Request.of(context.run.tags, partition)
 
 
-def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
+def perform(context: Context, checked: CheckedPipeline) -> Generator[Event, None, PipelineOutcome]:
     """Runs the pipeline and yields what its batches say; dg.Failure where it is held (no retry helps) or failed.
 
     Events are yielded, because Dagster drops those that were logged through a context once the step raises; and also
@@ -110,15 +111,16 @@ def perform(context: Context, checked: CheckedPipeline) -> Iterator[Event]:
     finally:
         yield from _said(context, checked, batches)
     end(context, checked, outcome)
+    return outcome
 
 
 def end(context: Context, checked: CheckedPipeline, outcome: PipelineOutcome) -> None:
     """dg.Failure where the pipeline is held, for which no try again helps, or failed."""
     if outcome.status == "held":
-        raise dg.Failure(f"{checked.key} is held: {reasons(outcome)}", allow_retries=False)
+        raise dg.Failure(f"{checked.key} is held: {reasons(outcome)}", {STATUS: "held"}, allow_retries=False)
     if outcome.status == "failed":
         why = outcome.error or reasons(outcome)
-        raise dg.Failure(f"{checked.key} failed: {why}", allow_retries=outcome.transient)
+        raise dg.Failure(f"{checked.key} failed: {why}", {STATUS: "failed"}, allow_retries=outcome.transient)
     if outcome.status == "nothing_to_do":
         context.log.info(f"{checked.key}: nothing to do")
 

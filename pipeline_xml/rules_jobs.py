@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from pipeline_xml.lake_tables import producers, table_name
 from pipeline_xml.model import Application, HiveSource, JobPipeline, Pipeline, PipelineRef
+from pipeline_xml.place import items, within
 from pipeline_xml.rulebook import Report, catalog_rule
+
+_MAIL = re.compile(r"[^@\s,;<>\"()]+@[A-Za-z0-9.\-]+\.[A-Za-z]{2,}\Z")
 
 
 def _jobs(applications: Iterable[Application]) -> Iterable[tuple[Application, JobPipeline]]:
@@ -157,3 +161,13 @@ def webhook_is_secret(applications: tuple[Application, ...], report: Report) -> 
         for note in job.notifications:
             if note.kind == "webhook" and "url" in note.places:
                 report("the url of a webhook is a secret", note.place("url"), hint='urlSecretRef="NAME_OF_THE_SECRET"')
+
+
+@catalog_rule("LK634")
+def mail_address(applications: tuple[Application, ...], report: Report) -> None:
+    """An e-mail goes to addresses such as ops@example.com, separated by commas."""
+    for _, job in _jobs(applications):
+        for note in job.notifications:
+            for address in items(note.address) if note.kind == "email" else ():
+                if not _MAIL.match(address):
+                    report(f"'{address}' is no e-mail address", within(note.place("to"), note.address, address))

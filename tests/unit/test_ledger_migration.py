@@ -13,9 +13,14 @@ from alembic.migration import MigrationContext
 
 from publishing.decisions import Correction
 from publishing.ledger import Base, Ledger
+from publishing.outbox import OutboxMessage
 from stewardship.stores import Audit
 
-TABLES_BESIDE = (Correction.__tablename__, Audit.__tablename__)  # of rooms below; imported, they are in the metadata
+TABLES_BESIDE = (  # of rooms below; imported, they are in the metadata
+    Correction.__tablename__,
+    OutboxMessage.__tablename__,
+    Audit.__tablename__,
+)
 KILLED_WHILE_MIGRATING = """
 import os, signal, sys
 from pathlib import Path
