@@ -99,6 +99,7 @@ def _step(e: Element) -> Step:
             expression=c.attributes.get("expression", c.text).strip(),
             type=c.attributes.get("type"),
             format=c.attributes.get("format"),
+            path=c.attributes.get("path"),
             where=c.where,
             places=c.all_places() | ({"expression": c.text_where} if c.text_where else {}),
         )

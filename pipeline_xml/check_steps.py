@@ -82,6 +82,13 @@ def _attributes(check: PipelineCheck, step: Step) -> bool:
             good = False
             message = f"unknown attribute '{name}' in <{step.kind}>"
             UNKNOWN_ATTRIBUTE.report(check.problems, message, step.place(name), known)
+    allowed: tuple[str, ...] | None = getattr(kinds[step.kind], "columns", None)
+    for column in step.columns if allowed is not None else ():
+        for name in ("expression", "type", "format", "path"):
+            if name not in (allowed or ()) and getattr(column, name):
+                good = False
+                message = f"unknown attribute '{name}' in <{step.kind}><column>"
+                UNKNOWN_ATTRIBUTE.report(check.problems, message, column.place(name), allowed or ())
     return good
 
 

@@ -136,12 +136,13 @@ Source = CsvSource | HiveSource | OtherSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepColumn(Node):
-    """A `<column name expression/>` child of a step such as derive; `type` and `format` are those of a cast."""
+    """A `<column>` child of a step: `expression` of a derive, `type` and `format` of a cast, `path` of a flatten."""
 
     name: str
     expression: str
     type: str | None = None
     format: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

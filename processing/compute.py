@@ -64,6 +64,11 @@ def record_frame(
         else:
             last = plan.output.name
             frames[last] = made
+    replaced: set[str] = set()
+    for plan in later_steps(pipeline):
+        if plan.judges_records and plan.inputs[0] == last and last not in replaced:
+            frames[last] = tools.runners[plan.kind].judged(plan, frames[last], tools.runtime)  # type: ignore[attr-defined]
+        replaced.add(plan.output.name)
     frames[last] = _reject_null_keys(pipeline, frames[last])
     status = F.coalesce(F.col(f.STATUS), F.lit(f.ACCEPTED))
     if pipeline.pipeline.error_policy.on_record_error == "skip":

@@ -33,6 +33,7 @@ class Config:
 class Derive:
     kind = "derive"
     attributes: Mapping[str, bool] = {"source": True, "as": False}
+    columns = ("name", "expression", "type")
     several_passes = False
     compares_records = False
 
