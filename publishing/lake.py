@@ -14,6 +14,7 @@ from pipeline_xml.checked import Catalog
 from pipeline_xml.model import CsvSource, LandingZone
 from publishing.journal import Journal
 from publishing.ledger import Ledger
+from publishing.private_folder import sweep_private
 from resources.engine import Connect, Engine, connect, open_engine
 from resources.lake_table import LakeTable
 from resources.secrets import SecretResolver
@@ -96,9 +97,14 @@ class Lake:
 
     def staged_root(self, pipeline: str, batch: str, attempt: int) -> Path:
         """Where an attempt stages. Records stand there in clear: the folder of all of them is this user's alone."""
-        staged = self.settings.data / "staged"
-        staged.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return staged / pipeline / batch / f"{attempt:04d}"
+        return self.staged / pipeline / batch / f"{attempt:04d}"
+
+    @property
+    def staged(self) -> Path:
+        """The staging folder; it is there."""
+        folder = self.settings.data / "staged"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
 
     def table(self, asset: tuple[str, str, str]) -> LakeTable:
         """A lake table by (app, layer, name): `<data>/applications/<app>/<layer>/<name>`."""
@@ -133,6 +139,10 @@ def open_lake(
     connect_spark: Connect = connect,
     connect_s3: ConnectS3 = s3_client,
 ) -> Iterator[Lake]:
-    """Opens nothing by itself; closes what it opened. An engine that is given is used and left open."""
+    """Opens nothing by itself; closes what it opened. An engine that is given is used and left open.
+
+    Cells in clear that a killed process left are removed.
+    """
+    sweep_private(settings.data / "staged")
     with ExitStack() as stack:
         yield Lake(settings, catalog, stack, engine, connect_spark, connect_s3)

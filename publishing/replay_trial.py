@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from publishing.inputs import approved, aware, landed, whole_batch
 from publishing.lake import Lake
 from publishing.ledger import Batch, now
 from publishing.manifest import Manifest
+from publishing.private_folder import private_folder
 from publishing.replay import TRIAL, only_changed, replays_by_attempt, scan_where_changed
 from publishing.replay_fate import staged_columns
 from publishing.stage import AttemptInput, count_rules, stage
@@ -44,12 +44,13 @@ def trial(lake: Lake, pipeline: CheckedPipeline, batch: Batch, changes: Any) -> 
     files = landed(lake, batch)
     scan_where_changed(lake, pipeline, batch, files)
     aside = f"{TRIAL}{uuid.uuid4().hex}"
-    folder = lake.staged_root(pipeline.key, aside, 0) / "overlay"
+    root = lake.staged_root(pipeline.key, aside, 0)
     whole = replays_by_attempt(pipeline)
     with lake.ledger.read() as session:
         bound = bound_values(pipeline, pinned_before(session, batch), batch.business_date)
     given = AttemptInput(aside, 0, batch.business_date, aware(now()), judged=whole, bound=bound)
-    try:
+    with private_folder(lake.staged, root.parent):
+        folder = root / "overlay"
         before = approved(lake, batch, files)
         if whole:
             with lake.ledger.read() as session:
@@ -60,8 +61,6 @@ def trial(lake: Lake, pipeline: CheckedPipeline, batch: Batch, changes: Any) -> 
             both = stacked([*before.values(), (CORRECT, changes)])
             reading = only_changed(lake, pipeline, given, files, folder, both)
         return _told(lake, stage(lake, pipeline, reading), changes)
-    finally:
-        shutil.rmtree(lake.staged_root(pipeline.key, aside, 0).parent, ignore_errors=True)
 
 
 def _told(lake: Lake, manifest: Manifest, changes: Any) -> Trial:

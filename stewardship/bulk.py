@@ -10,11 +10,8 @@ file would hold it. Where one gives null, the cell stays as it is.
 
 from __future__ import annotations
 
-import shutil
-import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from pipeline_xml.location import Location
 from pipeline_xml.problems import Problems
 from pipeline_xml.types import STRING, DataType
 from publishing.lake import Lake
+from publishing.private_folder import private_folder
 from stewardship.cell_texts import as_texts, must_be, nulled, typed, unfit
 from stewardship.corrected_cells import Corrected
 from stewardship.new_values import change_columns, changed_only, known_columns
@@ -35,7 +33,6 @@ from stewardship.refused import Problem, Refused, Unfit
 
 RAW = "raw_"
 FOLDER = "corrections"  # below the staging folder, which is private
-LEFTOVER = 24 * 3600.0  # seconds after which a folder there is a crash's
 ROW = "_row"
 
 
@@ -108,7 +105,7 @@ def compute(lake: Lake, pipeline: CheckedPipeline, bulk: Bulk, entries: Iterator
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    with _private(lake) as folder:
+    with private_folder(lake.staged, lake.staged / FOLDER / uuid.uuid4().hex) as folder:
         kept, ragged = _write_cells(lake, pipeline, bulk, entries, folder / "cells.parquet")
         if kept.num_rows == 0:
             return Computed(changed_only(kept), 0, 0, 0, ())
@@ -148,7 +145,7 @@ def matching(lake: Lake, pipeline: CheckedPipeline, where: str, entries: Iterato
     import pyarrow as pa
 
     compiled = compile_bulk(pipeline, {}, where)
-    with _private(lake) as folder:
+    with private_folder(lake.staged, lake.staged / FOLDER / uuid.uuid4().hex) as folder:
         kept, _ = _write_cells(lake, pipeline, compiled, entries, folder / "cells.parquet")
         if kept.num_rows == 0:
             return kept
@@ -223,20 +220,3 @@ def _evaluated(lake: Lake, bulk: Bulk, path: Path) -> Any:
     if bulk.where is not None:
         chosen.append(emitted(bulk.where).value.alias("where"))
     return rows.select(*chosen).toArrow().sort_by(ROW)
-
-
-@contextmanager
-def _private(lake: Lake) -> Iterator[Path]:
-    """A folder for cells in clear, removed with the block; what a crash left there a day ago goes too."""
-    root = lake.settings.data / "staged" / FOLDER
-    (lake.settings.data / "staged").mkdir(mode=0o700, parents=True, exist_ok=True)
-    root.mkdir(exist_ok=True)
-    for old in root.iterdir():
-        if time.time() - old.stat().st_mtime > LEFTOVER:
-            shutil.rmtree(old, ignore_errors=True)
-    folder = root / uuid.uuid4().hex
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
