@@ -19,7 +19,7 @@ from datalake_assets.translate import grains, outside_specs, quarantine_spec
 from datalake_assets.way_back import way_back_sensors
 from datalake_assets.work import OpenWork
 from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
-from publishing.claim import landing_pipelines
+from publishing.landing import landing_pipelines
 from resources.definitions import lake_description, opened_for_a_run, s3_client_of_dagster
 from resources.secrets import SecretResolver
 from resources.settings import Settings

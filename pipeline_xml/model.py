@@ -82,6 +82,9 @@ class CsvSource(Node):
     `compression` is what its files have to be packed by; None lets the first bytes of each tell. `member_pattern`
     chooses the members of an archive, and its groups come before those of `pattern`. With `pgp_secret_ref`, the private
     key, every file has to be encrypted.
+
+    With `supersedes="name"` a file takes the place of the one that came before under its name, for the same business
+    date and sender. `empty_file`: whether a file of no bytes is held, or is a delivery of no records.
     """
 
     id: str
@@ -107,6 +110,8 @@ class CsvSource(Node):
     control: Control | None = None
     max_record_bytes: int = 16 * 1024 * 1024
     snapshot: bool = False
+    supersedes: Literal["none", "name"] = "none"
+    empty_file: Literal["hold", "accept"] = "hold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

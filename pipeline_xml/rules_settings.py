@@ -8,7 +8,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline_xml.cron import cron_fault, ticks
-from pipeline_xml.durations import parse_duration
+from pipeline_xml.durations import parse_duration, settle_of
 from pipeline_xml.model import Application, CsvSource, HiveTarget, Node, Pipeline
 from pipeline_xml.rulebook import Report, catalog_rule, pipeline_rule
 
@@ -55,7 +55,10 @@ def durations(applications: tuple[Application, ...], report: Report) -> None:
             _duration(policy, "retryDelay", policy.retry_delay, report)
         for zone in application.zones:
             _duration(zone, "poll", zone.poll, report)
-            _duration(zone, "settle", zone.settle, report)
+            try:
+                settle_of(zone.settle)
+            except ValueError as error:
+                report(str(error).split(";")[0], zone.place("settle"), hint="for example 3 (looks), PT30S")
         for rule in (rule for pack in application.packs for rule in pack.rules if rule.kind == "freshness"):
             _duration(rule, "max", rule.attributes["max"], report)
         for workflow in application.workflows:

@@ -70,6 +70,8 @@ def _csv_source(e: Element) -> CsvSource:
         control=_control(control) if control else None,
         max_record_bytes=int(a.get("maxRecordBytes", str(16 * 1024 * 1024))),
         snapshot=a.get("snapshot") == "true",
+        supersedes=cast(Any, a.get("supersedes", "none")),
+        empty_file=cast(Any, a.get("emptyFile", "hold")),
         where=e.where,
         places=e.all_places("columns"),
     )

@@ -103,12 +103,14 @@ class Scanner:
         return self._result(data_end)
 
     def _result(self, data_end: int) -> Scan:
+        accepted = not self._size and self._source.empty_file == "accept"
         if not self._size or (not self._records and not self._header and self._control is None):
-            self._find("empty_file", "the file holds no record, no header and no control record", None, 0)
+            if not accepted:
+                self._find("empty_file", "the file holds no record, no header and no control record", None, 0)
         elif self._source.header:
             self._report(check_header(self._header, self._contract))
         declared = None
-        if self._source.control and "empty_file" not in self._findings:
+        if self._source.control and not accepted and "empty_file" not in self._findings:
             declared, found = check_control(self._source.control, self._control, self._records, self._width)
             self._report(found)
         return Scan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from pipeline_xml.checked import CheckedPipeline
@@ -14,6 +14,7 @@ from processing.scan_result import Finding, Scan, business_date
 from publishing import failpoints
 from publishing.ledger import Claim, Look
 from publishing.raw import RawCopy
+from publishing.sidecar import CHECKSUM, Sidecar
 from publishing.unpack import Member, unpack
 from resources.archive import BadArchive
 
@@ -26,7 +27,7 @@ class Arrived:
     """A file in raw with everything that decides which batch it joins. `fault` breaks the file's contract.
 
     `archive` is the content id of what it was unpacked from. `aside` is the status of what joins no batch, which is
-    an archive that was unpacked; `why` says of how many files.
+    an archive that was unpacked; `why` says of how many files. `notes` say what is worth knowing and breaks nothing.
     """
 
     look: Look
@@ -40,18 +41,32 @@ class Arrived:
     archive: str | None = None
     aside: str | None = None
     why: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def arrived(
-    pipeline: CheckedPipeline, claim: Claim, look: Look, copied: RawCopy, key: Callable[[str], bytes]
+    pipeline: CheckedPipeline,
+    claim: Claim,
+    look: Look,
+    copied: RawCopy,
+    key: Callable[[str], bytes],
+    said: Sidecar | None = None,
 ) -> Iterator[Arrived]:
-    """What a look became: one file, or an archive and its members. `key` resolves a secret; SecretMissing."""
+    """What a look became: one file, or an archive and its members. `key` resolves a secret; SecretMissing.
+
+    `said` is what a checksum file beside it says: what is not what was sent is not unpacked.
+    """
     source, contract = pipeline.driving.source, pipeline.driving.contract
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    notes = (said.note,) if said is not None and said.note else ()
     if copied.packed is None:
-        yield identify(pipeline, source, claim, look, look.name, copied)
+        item = identify(pipeline, source, claim, look, look.name, copied)
+        faults = [f"{CHECKSUM}: {said.fault}" if said is not None and said.fault else None, item.fault]
+        yield replace(item, fault="; ".join(filter(None, faults))[:500] or None, notes=notes)
         return
     try:
+        if said is not None and said.fault:
+            raise BadArchive(CHECKSUM, said.fault)
         members = unpack(copied, source, contract, key)
         if source.snapshot and sum(member.copy is not None for member in members) > 1:
             text = "it holds several files, and each would replace the other (snapshot); send one a business date"
@@ -63,7 +78,7 @@ def arrived(
         return
     failpoints.reached("raw.unpacked")
     whole = identify(pipeline, source, claim, look, look.name, copied)
-    yield _aside(whole, UNPACKED, _said(copied, members))
+    yield replace(_aside(whole, UNPACKED, _said(copied, members)), notes=notes)
     for member in members:
         name = look.name + MEMBER + member.name if member.name else look.name
         if member.copy is not None:

@@ -1,32 +1,28 @@
-"""Looking and claiming: what a sensor tick or a headless run does before anything is read.
+"""Claiming: what has settled in a zone is put into claims, before anything is read.
 
-A look is (zone, name, size, version); what a version is, resources/zone.py says. A look is in one claim; the unique
-constraint of the ledger decides between two that look at the same time.
+A look is (zone, name, size, version, occurrence); what a version is, resources/zone.py says. A look is in one claim;
+the unique constraint of the ledger decides between two that look at the same time.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
-import re
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline_xml.checked import CheckedApplication, CheckedPipeline
-from pipeline_xml.durations import parse_duration
-from pipeline_xml.model import CsvSource, LandingZone
 from publishing import failpoints
 from publishing.ledger import Claim, Ledger, Look, now
-from resources.settings import Settings
-from resources.zone import Sighting, Zone
+from publishing.look import SOME, Watched, marked, set_aside, settled, sightings, without_takers
+from publishing.zone_files import TAKEN
+from resources.zone import Sighting
 
 CLAIM_ATTEMPTS = 3
+MAX_FILES = 1000
+MAX_BYTES = 10 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,71 +34,17 @@ class ReadyClaim:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What a zone looked like: shown on its asset."""
-
-    waiting: int
-    bytes: int
-    oldest_seconds: float
-
-
-def zone_name(source: CsvSource) -> str:
-    return source.landing or f"path:{source.path}"
-
-
-def look_at(place: Zone, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
-    """Every entry that the source's path or pattern names, by name. Files with temporary names are not seen."""
-    there = list(place.entries())
-    if zone is not None:
-        names = {each.name for each in there}
-        pattern = re.compile(source.pattern or ".*", re.DOTALL)
-        there = [each for each in there if pattern.fullmatch(each.name) and not _waits(each.name, names, zone)]
-    return sorted(there, key=lambda each: (each.name, each.uri))
-
-
-def _waits(name: str, names: Collection[str], zone: LandingZone) -> bool:
-    if zone.ignore and any(fnmatch.fnmatchcase(name, glob.strip()) for glob in zone.ignore.split(",")):
-        return True
-    return bool(zone.done_marker) and name + str(zone.done_marker) not in names
-
-
-def settle(
-    place: Zone, source: CsvSource, zone: LandingZone | None, seen: dict[str, tuple[int, str, float]], at: float
-) -> tuple[list[Sighting], dict[str, tuple[int, str, float]]]:
-    """Splits what is there into settled files and a memory of the others: name -> (size, version, first seen so)."""
-    wait = parse_duration(zone.settle) if zone is not None else timedelta(0)
-    settled, memory = [], {}
-    for item in look_at(place, source, zone):
-        size, version, since = seen.get(item.name, (item.size, item.version, at))
-        if (size, version) != (item.size, item.version):
-            since = at
-        since = min(since, at)  # the clock was set back: what is on its way does not wait until it has caught up
-        if at - since >= wait.total_seconds():
-            settled.append(item)
-        else:
-            memory[item.name] = (item.size, item.version, since)
-    return settled, memory
-
-
-def look_until_settled(place: Zone, source: CsvSource, zone: LandingZone | None) -> list[Sighting]:
-    """For a headless run: looks, waits for the settle time where anything is there, and takes what stayed as it was."""
-    settled, memory = settle(place, source, zone, {}, time.time())
-    if not memory or zone is None:
-        return settled
-    time.sleep(parse_duration(zone.settle).total_seconds())
-    return settle(place, source, zone, memory, time.time())[0]
-
-
-def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting]) -> Claim | None:
-    """Claims those sightings that are in no claim yet, all in one; None where there is nothing new."""
+def claim(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -> Claim | None:
+    """Claims those files that are in no claim yet, all in one; None where there is nothing new."""
     for _ in range(CLAIM_ATTEMPTS):
-        fresh = unclaimed(ledger, pipeline, zone, sightings)
+        fresh = unclaimed(ledger, pipeline, zone, files)
         if not fresh:
             return None
         at = now()
         # With the moment: what could not be read is looked at again, and may be all that is new then.
-        identity = json.dumps([pipeline, zone, at.isoformat(), [[s.name, s.size, s.version] for s in fresh]])
+        identity = json.dumps(
+            [pipeline, zone, at.isoformat(), [[s.name, s.size, s.version, s.occurrence] for s in fresh]]
+        )
         made = Claim(
             id=hashlib.sha256(identity.encode()).hexdigest()[:32],
             pipeline=pipeline,
@@ -113,10 +55,10 @@ def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting
         looks = [
             Look(
                 claim_id=made.id, pipeline=pipeline, zone=zone, name=s.name, uri=s.uri, size=s.size, version=s.version,
-                occurrence=0,
+                occurrence=s.occurrence,
             )
             for s in fresh
-        ]
+        ]  # fmt: skip
         try:
             with ledger.write() as session:
                 session.add(made)
@@ -129,18 +71,88 @@ def claim(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting
     return None
 
 
-def unclaimed(ledger: Ledger, pipeline: str, zone: str, sightings: Sequence[Sighting]) -> list[Sighting]:
-    """The regular files among the sightings whose look is in no claim."""
+def unclaimed(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -> list[Sighting]:
+    """The regular files among them whose look is in no claim."""
+    known: set[tuple[str, int, str, int]] = set()
     with ledger.read() as session:
-        rows = session.execute(
-            select(Look.name, Look.size, Look.version).where(Look.pipeline == pipeline, Look.zone == zone)
-        )
-        known = {(name, size, version) for name, size, version in rows}
-    return [s for s in sightings if s.regular and (s.name, s.size, s.version) not in known]
+        for start in range(0, len(files), SOME):
+            names = [each.name for each in files[start : start + SOME]]
+            chosen = select(Look.name, Look.size, Look.version, Look.occurrence)
+            chosen = chosen.where(Look.pipeline == pipeline, Look.zone == zone, Look.name.in_(names))
+            known.update((row[0], row[1], row[2], row[3]) for row in session.execute(chosen))
+    return [s for s in files if s.regular and (s.name, s.size, s.version, s.occurrence) not in known]
 
 
-def unsettled_claims(ledger: Ledger, pipeline: str) -> list[tuple[str, int]]:
-    """(claim id, files) of the claims that no run has settled, the oldest first."""
+def claim_settled(
+    ledger: Ledger,
+    at: Watched,
+    moment: float,
+    most: int,
+    *,
+    only: str | None = None,
+    also: Sequence[ColumnElement[bool]] = (),
+    waits: Callable[[Sighting], bool] = lambda _: False,
+) -> list[str]:
+    """Claims what has settled, for each pipeline that it is for, in claims of at most maxFiles and maxBytes.
+
+    Ends after `most` claims: what is left stays for the next look. `only` is the one pipeline to claim for; `also`
+    narrows the files, `waits` says of one that it is not to be taken now. The ids of the claims.
+    """
+    made: list[str] = []
+    with ledger.read() as reading:
+        for page in sightings(reading, [*settled(at, moment), *also]):
+            ready = marked(reading, at, [each.name for each in page])
+            files = [each for each in page if (each.name in ready or at.beside(each.name)) and not waits(each)]
+            done = {each.name for each in files}
+            for feed in at.feeds:
+                own = [each for each in files if feed in at.takers(each.name)]
+                fresh = unclaimed(ledger, feed.pipeline, at.name, own)
+                if only is not None and feed.pipeline != only:
+                    done -= {each.name for each in fresh}
+                    continue
+                for some in _capped(at, fresh):
+                    if len(made) >= most:
+                        done -= {each.name for each in some}
+                    elif (found := claim(ledger, feed.pipeline, at.name, some)) is not None:
+                        made.append(found.id)
+            _say(ledger, at, [each for each in files if each.name in done])
+            if len(made) >= most:
+                break
+    return made
+
+
+def _say(ledger: Ledger, at: Watched, files: Sequence[Sighting]) -> None:
+    states: dict[str, list[Sighting]] = {}
+    for each in files:
+        state = TAKEN if at.takers(each.name) else without_takers(at, each.name)
+        states.setdefault(state, []).append(each)
+    if states:
+        with ledger.write() as session:
+            set_aside(session, at, states)
+
+
+def _capped(at: Watched, files: Sequence[Sighting]) -> Iterator[list[Sighting]]:
+    """Parts of at most maxFiles files and maxBytes bytes; one that is larger than that alone goes alone."""
+    most, most_bytes = caps(at)
+    part: list[Sighting] = []
+    size = 0
+    for each in files:
+        if part and (len(part) >= most or size + each.size > most_bytes):
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += each.size
+    if part:
+        yield part
+
+
+def caps(at: Watched) -> tuple[int, int]:
+    """The most files and bytes of a claim, and of a batch."""
+    return (at.zone.max_files, at.zone.max_bytes) if at.zone else (MAX_FILES, MAX_BYTES)
+
+
+def unsettled_claims(ledger: Ledger, pipeline: str, upto: str | None = None) -> list[tuple[str, int]]:
+    """(claim id, files) of the claims that no run has settled, the oldest first; up to the one `upto`."""
     with ledger.read() as session:
         chosen = (
             select(Claim.id, func.count(Look.id))
@@ -149,56 +161,8 @@ def unsettled_claims(ledger: Ledger, pipeline: str) -> list[tuple[str, int]]:
             .group_by(Claim.id)
             .order_by(func.min(Look.id))  # not by the moment: the clock may have been set back between two
         )
-        return [(claim_id, files) for claim_id, files in session.execute(chosen)]
-
-
-def landing_pipelines(app: CheckedApplication, zone: LandingZone) -> list[CheckedPipeline]:
-    return [
-        p
-        for p in app.pipelines
-        if isinstance(p.driving.source, CsvSource) and p.driving.source.landing == zone.id
-    ]
-
-
-def claim_ready(
-    settings: Settings, app: CheckedApplication, zone: LandingZone, cursor: str | None, place: Zone
-) -> tuple[list[ReadyClaim], str, Observation]:
-    """One tick: claims what has settled for each pipeline of the zone; returns every claim that no run has settled yet.
-
-    A claim comes again with each tick until its run has settled it: a tick that dies after claiming loses none.
-
-    The cursor remembers only files that have not settled yet, so it is bounded by what is on its way in.
-    """
-    memory = json.loads(cursor) if cursor else {}
-    at = time.time()
-    claims: list[ReadyClaim] = []
-    left: dict[str, dict[str, tuple[int, str, float]]] = {}
-    waiting: dict[str, Sighting] = {}
-    ledger = Ledger.of(settings)
-    try:
-        for pipeline in landing_pipelines(app, zone):
-            source = pipeline.driving.source
-            assert isinstance(source, CsvSource)  # noqa: S101 - landing_pipelines chose these
-            seen = {name: tuple(value) for name, value in memory.get(pipeline.pipeline.id, {}).items()}
-            settled, unsettled = settle(place, source, zone, seen, at)
-            left[pipeline.pipeline.id] = unsettled
-            fresh = unclaimed(ledger, pipeline.key, zone.id, settled)
-            waiting |= {s.name: s for s in fresh}
-            capped: list[Sighting] = []
-            size = 0
-            for item in fresh[: zone.max_files]:
-                size += item.size
-                if capped and size > zone.max_bytes:
-                    break
-                capped.append(item)
-            claim(ledger, pipeline.key, zone.id, capped)
-            claims += [
-                ReadyClaim(each, pipeline.pipeline.id, files) for each, files in unsettled_claims(ledger, pipeline.key)
-            ]
-    finally:
-        ledger.close()
-    oldest = min((s.modified for s in waiting.values()), default=at)
-    observed = Observation(len(waiting), sum(s.size for s in waiting.values()), max(0.0, at - oldest))
-    return claims, json.dumps(left), observed
-
-
+        found = [(claim_id, files) for claim_id, files in session.execute(chosen)]
+    if upto is None:
+        return found
+    last = next((number for number, (claim_id, _) in enumerate(found) if claim_id == upto), -1)
+    return found[: last + 1]

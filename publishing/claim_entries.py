@@ -53,7 +53,7 @@ def journal_claim(lake: Lake, pipeline: str, claim_id: str) -> None:
         files = session.scalars(chosen).all()
         ids = list(dict.fromkeys(f.batch_id for f in files if f.batch_id is not None))
         batches = [session.get_one(Batch, each) for each in ids]
-    if not files:
+    if not looks:
         return
     document = {
         **_head(claim),
@@ -97,6 +97,7 @@ def file_document(file: LandedFile) -> dict[str, Any]:
         "facts": file.facts,
         "fault": file.reason if file.status == "held" else None,
         "archive": file.archive,
+        "note": file.note,
     }
 
 
@@ -122,4 +123,6 @@ def _look(look: Look, content_id: str | None) -> dict[str, Any]:
         "version": look.version,
         "occurrence": look.occurrence,
         "content_id": content_id,
+        "outcome": look.outcome,
+        "note": look.note,
     }

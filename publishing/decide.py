@@ -26,7 +26,8 @@ UNPUBLISHING = "unpublishing"
 ENDING = (WITHDRAWING, UNPUBLISHING)
 FAILED = "failed"
 RESTORED = ("published", "superseded", "held", "open", FAILED)  # what an earlier attempt published goes with a restore
-OF_FILES = ("control_total", "header_unknown_columns", "header_missing_columns")  # such a file can be read all the same
+# Of files that can be read all the same.
+OF_FILES = ("checksum", "control_total", "header_unknown_columns", "header_missing_columns")
 LIMITS = ("maxErrors", "maxErrorRate")
 REBUILD = "rebuild_needed"
 

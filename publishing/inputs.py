@@ -24,6 +24,7 @@ from publishing.decisions import DISCARD, Correction
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
+from publishing.sidecar import CHECKSUM
 from publishing.stage import AttemptInput
 from publishing.table_input import TableInput, other_inputs, table_input, versions_beside
 from publishing.upstream import REWRITTEN
@@ -46,7 +47,9 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
         if not Scan.of(item.facts).encoding:
             continue  # an archive that was not unpacked: what is in it nobody knows
         scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
-        faults = [f"{f.code}: {f.message}" for f in scan.errors]
+        # What a checksum said of the copy no later look at the copy can tell.
+        faults = [each for each in _FAULTS.split(item.reason or "") if each.startswith(f"{CHECKSUM}:")]
+        faults += [f"{f.code}: {f.message}" for f in scan.errors]
         stated = stated_date(source, item.name, scan)
         if stated is not None:
             try:

@@ -3,6 +3,7 @@
     claims/<app>/<pipeline>/<claim>[.copied].json
     reopened/<app>/<pipeline>/<digest>.json
     audit/<number>.json
+    landing/<app>/<zone>/<decision>[.ended].json
     runs/<app>/<pipeline>/<thousands>/<number>.<what>.json    the newest of each pipeline only
     <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, recount-<table>-<version>.json,
                              <kind>-<id>[.<what>].json
@@ -25,7 +26,8 @@ from publishing.run_entries import RUNS
 
 REOPENED = "reopened"
 AUDIT = "audit"
-BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS)  # folders of the journal that are no application's
+LANDING = "landing"
+BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS, LANDING)  # folders of the journal that are no application's
 Document = dict[str, Any]
 _RECOUNT = re.compile(r"recount-(.+)-\d{20}\.json")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})\.(opened|manifest|scanned|outcome)\.json")
@@ -66,6 +68,7 @@ class Entries:
     taken_back: dict[str, str] = field(default_factory=dict)
     newest_runs: dict[str, str] = field(default_factory=dict)
     audit: list[Document] = field(default_factory=list)
+    landing: list[Document] = field(default_factory=list)
 
 
 def journal_scans(lake: Lake, pipeline: str, batch_id: str, attempt: int, scans: Mapping[int, Document]) -> None:
@@ -101,6 +104,8 @@ def read_journal(root: Path) -> Entries:
         parts = path.relative_to(root).parts
         if parts[0] == AUDIT:
             found.audit.append(_read(path))
+        elif parts[0] == LANDING:
+            found.landing.append(_read(path))
         elif parts[0] == CLAIMS and len(parts) == 4:
             document = _read(path)
             kind = found.copied if path.name.endswith(".copied.json") else found.claims

@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Engine,
     ForeignKey,
+    Index,
     String,
     UniqueConstraint,
     create_engine,
@@ -31,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0005"
+HEAD = "0006"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
@@ -54,7 +55,8 @@ class Claim(Base):
 class Look(Base):
     """A file as it stood in its zone. A look is in one claim; the same look is never claimed twice.
 
-    `content_id` once it is copied: from then on the raw file is read, whatever becomes of the one in the zone.
+    `content_id` once it is copied: from then on the raw file is read, whatever becomes of the one in the zone. Where it
+    could not be copied, `outcome` is changed, gone or unreadable, and `note` says more.
     """
 
     __tablename__ = "look"
@@ -69,15 +71,19 @@ class Look(Base):
     version: Mapped[str] = mapped_column(String(200))
     occurrence: Mapped[int] = mapped_column(default=0)
     content_id: Mapped[str | None] = mapped_column(String(64))
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    note: Mapped[str | None] = mapped_column(String(500))
 
 
 class LandedFile(Base):
-    """A file in raw. `arrival` is its sequence number; `facts` is what the boundary scan found.
+    """A file in raw. `arrival` is its sequence number; `facts` is what the boundary scan found; `note` what is worth
+    knowing of its delivery and breaks nothing.
 
     `archive` is the content id of the archive that it was unpacked from; that one is a file of status unpacked.
     """
 
     __tablename__ = "landed_file"
+    __table_args__ = (Index("ix_landed_file_pipeline_name", "pipeline", "name"),)
     arrival: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     pipeline: Mapped[str] = mapped_column(String(200), index=True)
     claim_id: Mapped[str] = mapped_column(ForeignKey("claim.id"), index=True)
@@ -94,6 +100,7 @@ class LandedFile(Base):
     status: Mapped[str] = mapped_column(String(20), index=True)
     reason: Mapped[str | None] = mapped_column(String(500))
     archive: Mapped[str | None] = mapped_column(String(64))
+    note: Mapped[str | None] = mapped_column(String(500))
 
 
 class Delivery(Base):

@@ -21,9 +21,11 @@ from pathlib import Path
 from sqlalchemy import select
 
 from pipeline_xml.checked import Catalog
+from pipeline_xml.model import CsvSource
 from publishing.decisions import Correction
 from publishing.lake import Lake
 from publishing.ledger import Batch
+from publishing.look import watched
 from publishing.table_files import unreferenced
 
 HOUR = timedelta(hours=1)
@@ -201,10 +203,16 @@ def _named(manifest: Path) -> set[str]:
 
 
 def _locks(search: _Search) -> Found:
-    """Of pipelines that are defined no more. Nobody waits for them: the lock is held while its file goes."""
+    """Of pipelines and zones that are defined no more. Nobody waits for them: the lock is held while its file goes."""
     root = search.root / "locks"
     known = {pipeline.key for a in search.catalog.applications for pipeline in a.pipelines}
     known |= {f"{application.name}/.ops" for application in search.catalog.applications}
+    known |= {
+        watched(pipeline).lock
+        for application in search.catalog.applications
+        for pipeline in application.pipelines
+        if isinstance(pipeline.driving.source, CsvSource)
+    }
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         pipeline = str(path.relative_to(root))
         dead = pipeline not in known and search.loaded(pipeline.partition("/")[0])

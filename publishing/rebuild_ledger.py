@@ -23,6 +23,7 @@ from pipeline_xml.checked import Catalog
 from publishing.durable import fsync
 from publishing.journal_entries import Entries, read_journal
 from publishing.lake import Lake
+from publishing.landing_decisions import restore_landing
 from publishing.ledger import LOCK, Attempt, Batch, Claim, LandedFile, Ledger
 from publishing.rebuild_batches import restore_batches
 from publishing.rebuild_decisions import restore_decisions, restore_quarantined, restore_reruns
@@ -87,6 +88,7 @@ def _fill(lake: Lake, catalog: Catalog, also: Sequence[Restore], fresh: Ledger, 
     with fresh.write() as session:
         restore_batches(session, entries, catalog)
         restore_decisions(session, entries)
+        restore_landing(session, entries.landing)
         for restore in also:
             restore(session, entries)
         restore_quarantined(lake, session)

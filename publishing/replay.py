@@ -29,13 +29,13 @@ from publishing.decide import waived
 from publishing.decisions import Correction
 from publishing.ending import end_attempt
 from publishing.inputs import approved, aware, file_faults, landed, lay_over, overlay_folder, raw_files, scan_again
-from publishing.intake import batch_key
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.moved import GAVE_WAY, holder_of
 from publishing.outcome import BatchOutcome, QuarantineOutcome
 from publishing.payloads import write_payload_rows
+from publishing.persist import batch_key
 from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.replay_fate import fate_of, settle_entries
 from publishing.stage import AttemptInput

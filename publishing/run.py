@@ -12,12 +12,13 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from publishing import failpoints
 from publishing.apart import run_apart
-from publishing.claim import claim, look_at, look_until_settled, unsettled_claims, zone_name
+from publishing.claim import unsettled_claims
 from publishing.claim_entries import journaled_claims
 from publishing.corrections import apply_discards
 from publishing.intake import journal_open_batches, settle_claim
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
+from publishing.landing import take_settled
 from publishing.ledger import Attempt, Batch, Claim, LandedFile, Look
 from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.moved import settle_moved
@@ -130,24 +131,18 @@ def _count_again(lake: Lake, pipeline: str) -> None:
 
 def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> list[BatchOutcome]:
     """Settles the claims there are, and a new one of what lies in the zone; outcomes of what could not be read."""
-    source, zone = pipeline.driving.source, pipeline.driving.zone
-    assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
     odd: list[Sighting] = []
     copies: list[LandedFile] = []
-    fresh = [each for each, _ in unsettled_claims(lake.ledger, pipeline.key)]
     if claim_id is None:
-        with lake.zone(source, zone) as place:
-            sightings = look_until_settled(place, source, zone)
-            made = claim(lake.ledger, pipeline.key, zone_name(source), sightings)
-            if made is not None:
-                fresh.append(made.id)
-            odd += [s for s in look_at(place, source, zone) if not s.regular]
+        odd += take_settled(lake, pipeline)
+    fresh = [each for each, _ in unsettled_claims(lake.ledger, pipeline.key, claim_id)]
     if _bytes_of(lake, fresh) >= LONG_COPY:
         lake.begin_engine()
     for each in fresh:
         settled = settle_claim(lake, pipeline, each)
         odd += settled.unreadable
         copies += settled.duplicates
+    finish_taking_back(lake, pipeline)  # what a file that was sent again supersedes, before that is published
     return [_unreadable(s) for s in {o.name: o for o in odd}.values()] + [_duplicate(c) for c in copies]
 
 

@@ -19,9 +19,10 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import HiveSource, HiveTarget
 from processing.frame import BUSINESS_DATE, RECORD_ID
 from processing.scan_result import business_date as period_end
-from publishing.intake import batch_key, journal_open_batches
+from publishing.intake import journal_open_batches
 from publishing.lake import Lake
 from publishing.ledger import Batch, now
+from publishing.persist import batch_key
 from publishing.table_input import Window
 from publishing.upstream_log import come_back_equal, comes_back, data_changes, log_holds, record_ids
 from resources.lake_table import DataFile, LakeTable, Snapshot

@@ -38,6 +38,7 @@ class Sighting:
     `name` is what it is called there, always printable as UTF-8; `uri` finds it again, `size` is in bytes. `version`
     differs whenever the zone can tell that the content may: mtime and inode, mtime, or etag and time. `modified` is in
     seconds since 1970 by the clock of the zone. `regular` is False for a folder, a socket, a link that leaves the zone.
+    `occurrence` no zone knows: it is the ledger's count of the name's comings.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Sighting:
     version: str
     modified: float
     regular: bool = True
+    occurrence: int = 0
 
 
 class Zone(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +13,17 @@ import dagster as dg
 from pipeline_xml.checked import CheckedApplication
 from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import LandingZone
-from publishing.claim import Observation, ReadyClaim, claim_ready
+from publishing.claim import ReadyClaim
+from publishing.landing import Observation, Tick, tick
 from resources.settings import Settings
 from resources.zones import OpenZone
 
 REQUESTS_A_TICK = 50  # submitting one takes 0.16 s of the 60 s that a tick may last; the rest wait for the next tick
-TRIES = 3  # runs of one claim that ended without settling it
+TRIES = 3  # runs of one claim that ended without settling it; then one more each LATER seconds
+LATER = 900.0
 DAEMON_SECONDS = 5.0  # the daemon comes round no more often; a zone polled faster is looked at again within the tick
 
-Look = Callable[[str | None], tuple[Sequence[ReadyClaim], str, Observation]]
+Look = Callable[[], Tick]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,7 @@ class Launch:
 
 def look_into(settings: Settings, application: CheckedApplication, zone: LandingZone, open_zone: OpenZone) -> Look:
     """The look of a real zone: claims in the ledger, opens no engine."""
-
-    def look(cursor: str | None) -> tuple[Sequence[ReadyClaim], str, Observation]:
-        with closing(open_zone(zone)) as place:
-            return claim_ready(settings, application, zone, cursor, place)
-
-    return look
+    return lambda: tick(settings, application, zone, lambda: open_zone(zone))
 
 
 def landing_sensor(
@@ -52,29 +48,33 @@ def landing_sensor(
     launches: dict[str, Launch],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dg.SensorDefinition:
-    """`look` takes the cursor and gives claims, the next cursor and what was seen; `launches` are by pipeline id."""
+    """`look` says what was claimed and seen, or why the zone was left alone; `launches` are by pipeline id.
+
+    The cursor holds two numbers, to tell whether the zone changed: what lies in it the ledger remembers.
+    """
     poll = max(parse_duration(zone.poll).total_seconds(), 1.0)
     looks = max(1, int(DAEMON_SECONDS / poll))
 
-    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before = json.loads(context.cursor) if context.cursor else {}
-        look_cursor: str | None = before.get("look")
         for number in range(looks):
-            claims, look_cursor, seen = look(look_cursor)
-            keys = {c.id: _run_key(context.instance, c, launches[c.pipeline].claim_tag) for c in claims}
-            fresh = [claim for claim in claims if keys[claim.id]]
-            if fresh or number == looks - 1:
+            found = look()
+            keys = {c.id: _run_key(context.instance, c, launches[c.pipeline].claim_tag) for c in found.claims}
+            fresh = [claim for claim in found.claims if keys[claim.id]]
+            if fresh or found.skipped or number == looks - 1:
                 break
             sleep(poll)
+        seen = found.seen
         waiting = [seen.waiting, seen.bytes]
+        why = f"zone {zone.id}: {found.skipped}" if found.skipped else f"{_looked_at(zone, seen)}, nothing new to claim"
         return dg.SensorResult(
             run_requests=[
                 _request(claim, launches[claim.pipeline], keys[claim.id] or claim.id)
                 for claim in fresh[:REQUESTS_A_TICK]
             ]
             or None,
-            skip_reason=None if fresh else f"{_looked_at(zone, seen)}, nothing new to claim",
-            cursor=json.dumps({"look": look_cursor, "waiting": waiting}),
+            skip_reason=None if fresh else why,
+            cursor=json.dumps({"waiting": waiting}),
             # an event only where the zone changed: a look every few seconds would fill the log with nothing
             asset_events=[_observed(asset, seen, fresh)] if fresh or waiting != before.get("waiting") else [],
         )
@@ -82,7 +82,7 @@ def landing_sensor(
     jobs = {launch.job.name: launch.job for launch in launches.values()}
     return dg.SensorDefinition(
         name=name,
-        evaluation_fn=tick,
+        evaluation_fn=evaluate,
         jobs=list(jobs.values()),
         minimum_interval_seconds=int(poll),
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -99,15 +99,21 @@ def _request(claim: ReadyClaim, launch: Launch, run_key: str) -> dg.RunRequest:
 
 
 def _run_key(instance: dg.DagsterInstance, claim: ReadyClaim, claim_tag: str) -> str | None:
-    """The key of the next run of a claim: none while one is under way, nor after the last try.
+    """The key of the next run of a claim: none while one is under way, nor soon after the last of TRIES.
 
     A claim stays listed until a run has settled it. One whose run was killed before that is asked for again, under a
     key of its own, because Dagster would take the same key for the same request.
     """
-    runs = instance.get_runs(dg.RunsFilter(tags={claim_tag: claim.id}), limit=TRIES)
-    if len(runs) >= TRIES or any(not run.is_finished for run in runs):
+    of_claim = dg.RunsFilter(tags={claim_tag: claim.id})
+    newest = instance.get_run_records(of_claim, limit=TRIES)
+    if any(not record.dagster_run.is_finished for record in newest):
         return None
-    return f"{claim.id}-{len(runs) + 1}" if runs else claim.id
+    if len(newest) == TRIES:
+        ended = max(record.end_time or record.create_timestamp.timestamp() for record in newest)
+        if 0 <= time.time() - ended < LATER:
+            return None
+        return f"{claim.id}-{instance.get_runs_count(of_claim) + 1}"
+    return f"{claim.id}-{len(newest) + 1}" if newest else claim.id
 
 
 def _observed(asset: dg.AssetKey, seen: Observation, claims: Sequence[ReadyClaim]) -> dg.AssetObservation:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from pipeline_xml.checked import Catalog
+from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.load import load_catalog
 from processing.transformations import registry
 from publishing.lake import open_lake
@@ -19,6 +19,8 @@ from publishing.outcome import BatchOutcome
 from publishing.run import run_pipeline
 from resources.engine import Engine
 from resources.settings import Settings
+from stewardship.actors import Actor
+from stewardship.batch_decisions import withdraw
 from tests.delta_rows import delta_dataset
 
 TEXT: Mapping[str, Any] = {"type": "string"}
@@ -61,10 +63,12 @@ class Feed:
         policy: str = "",
         rules: str = "",
         zone: str = 'type="local" uri="landing"',
+        source: str = "",
         **columns: Any,
     ) -> None:
         contract = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **(columns or {"v": NUMBER})}}
         whole = ' snapshot="true"' if snapshot else ""
+        whole += f" {source}"
         source = f'<csv id="s" landing="zone" pattern="{pattern}" header="true" schemaRef="schemas/s.json"{whole}/>'
         self._write("staging", "resources", "zone.xml", ZONE.format(zone))
         self._write("staging", "schemas", "s.json", json.dumps(contract))
@@ -97,6 +101,16 @@ class Feed:
         assert pipeline is not None
         with open_lake(self.settings, catalog, self.engine) as lake:
             return list(run_pipeline(lake, pipeline, run_id="test", reprocess=reprocess).batches)
+
+    def pipeline(self, name: str = "feed") -> CheckedPipeline:
+        found = self.catalog().pipeline("app", name)
+        assert found is not None
+        return found
+
+    def withdraw(self, batch: str) -> None:
+        by = Actor("ann", "approver")
+        with open_lake(self.settings, self.catalog(), self.engine) as lake:
+            withdraw(lake, self.pipeline(), by, batch, "of no use")
 
     def folder(self, table: str) -> Path:
         return self.settings.application_data / "app" / table.replace(".", "/")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_xml.model import CsvSource
-from publishing.claim import settle
+from publishing.ledger import Ledger
+from publishing.look import look, settled, sightings, watched
 from resources.zone_local import LocalZone
 from tests.faults.children import feed_at, run, start
 from tests.promised_feed import APPEND, DATED, MERGE, NUMBER, Feed
@@ -90,16 +90,17 @@ def test_set_back_while_a_file_settles(tmp_path: Path) -> None:
     feed.land("a_20240101.csv", "id,v", "a,1")
     pipeline = feed.catalog().pipeline("app", "feed")
     assert pipeline is not None
-    source, zone = pipeline.driving.source, pipeline.driving.zone
-    assert isinstance(source, CsvSource)
-    assert zone is not None
+    found = watched(pipeline)
+    assert found.zone is not None
+    at = replace(found, zone=replace(found.zone, settle="PT1H"))
     now = 1_700_000_000.0
-    memory: dict[str, tuple[int, str, float]] = {}
     waits = []
-    for at in (now, now - 86_400, now - 86_400 + 3_600):
-        place = LocalZone(feed.settings.data / "landing")
-        settled, memory = settle(place, source, replace(zone, settle="PT1H"), memory, at)
-        waits.append([s.name for s in settled])
+    ledger = Ledger.of(feed.settings)
+    for moment in (now, now - 86_400, now - 86_400 + 3_600):
+        look(ledger, at, LocalZone(feed.settings.data / "landing"), moment)
+        with ledger.read() as session:
+            waits.append([s.name for page in sightings(session, settled(at, moment)) for s in page])
+    ledger.close()
     assert waits == [[], [], ["a_20240101.csv"]]
 
 

@@ -15,7 +15,8 @@ from datalake_assets import names
 from datalake_assets.build import build, launch
 from datalake_assets.previews import previews_accepted
 from pipeline_xml.checked import Catalog
-from publishing.claim import Observation, ReadyClaim
+from publishing.claim import ReadyClaim
+from publishing.landing import Observation, Tick
 from resources.settings import Settings
 from sensors.landing import REQUESTS_A_TICK, TRIES, landing_sensor
 from sensors.schedules import pipeline_schedule
@@ -32,17 +33,17 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 class Zone:
-    """Plays looks, and remembers the cursors and pauses."""
+    """Plays looks, and remembers the pauses. A look that is a text is a reason why there was none."""
 
-    def __init__(self, *looks: Sequence[ReadyClaim]) -> None:
+    def __init__(self, *looks: Sequence[ReadyClaim] | str) -> None:
         self.looks = list(looks)
-        self.cursors: list[str | None] = []
         self.pauses: list[float] = []
 
-    def look(self, cursor: str | None) -> tuple[Sequence[ReadyClaim], str, Observation]:
-        self.cursors.append(cursor)
+    def look(self) -> Tick:
         claims = self.looks.pop(0) if self.looks else ()
-        return claims, f"cursor {len(self.cursors)}", Observation(len(claims), 10 * len(claims), 1.5)
+        if isinstance(claims, str):
+            return Tick((), Observation(0, 0, 0.0), claims)
+        return Tick(tuple(claims), Observation(len(claims), 10 * len(claims), 1.5))
 
     def tick(
         self,
@@ -113,11 +114,18 @@ def test_a_zone_is_observed_only_when_it_changed(instance: dg.DagsterInstance) -
     assert quiet.asset_events == []
 
 
-def test_the_zones_cursor_travels_through_the_tick(instance: dg.DagsterInstance) -> None:
-    zone = Zone()
-    first = zone.tick(instance)
-    zone.tick(instance, cursor=first.cursor)
-    assert zone.cursors == [None, "cursor 1"]
+def test_a_zone_that_was_left_alone_is_skipped_with_its_reason(instance: dg.DagsterInstance) -> None:
+    zone = Zone("sftp://bank:22: the server does not answer", claims(1))
+    result = zone.tick(instance, poll="PT2S")
+    assert not result.run_requests
+    assert result.skip_reason is not None
+    assert result.skip_reason.skip_message == "zone inbox: sftp://bank:22: the server does not answer"
+    assert zone.pauses == [], "a zone that fails is not asked again within the tick"
+
+
+def test_the_cursor_is_two_numbers_whatever_lies_in_the_zone(instance: dg.DagsterInstance) -> None:
+    result = Zone(claims(REQUESTS_A_TICK)).tick(instance)
+    assert json.loads(result.cursor or "") == {"waiting": [REQUESTS_A_TICK, 10 * REQUESTS_A_TICK]}
 
 
 def test_a_zone_polled_faster_than_the_daemon_is_looked_at_again_within_the_tick(instance: dg.DagsterInstance) -> None:
