@@ -17,8 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from publishing.outcome import BatchOutcome
+from publishing.verify import verify
 from resources.engine import Engine
+from stewardship import batch_decisions
 from tests.promised_feed import APPEND, DATED, NUMBER, TEXT, Feed
+from tests.steward_feed import APPROVER, StewardFeed
 
 Record = tuple[str, int, int]
 Runs = list[list[list[Record]]]  # runs of files of records
@@ -113,11 +116,14 @@ class Roots:
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder, self.engine, self.made = folder, engine, 0
 
-    def feed(self, targets: str, **more: Any) -> Feed:
+    def feed(self, targets: str, **more: Any) -> StewardFeed:
         self.made += 1
-        feed = Feed(self.folder / str(self.made), self.engine)
-        feed.define(targets, pattern=f".*_{DATED}.csv", id=TEXT, v=NUMBER, n=NUMBER, **more)
+        feed = StewardFeed(self.folder / str(self.made), self.engine)
+        self.define(feed, targets, **more)
         return feed
+
+    def define(self, feed: Feed, targets: str, **more: Any) -> None:
+        feed.define(targets, pattern=f".*_{DATED}.csv", id=TEXT, v=NUMBER, n=NUMBER, **more)
 
 
 @pytest.fixture
@@ -167,6 +173,34 @@ def test_append(roots: Roots, data: st.DataObject, copies: list[bool], backwards
     if again:
         closes(feed.run(reprocess=True), len(records))
     assert feed.rows("staging.feed", "id", "v", "n") == sorted(records)
+
+
+@on_sail
+@few
+@given(data=st.data())
+def test_merge_reprocessed_in_another_order(roots: Roots, data: st.DataObject) -> None:
+    """The order turned round by a new definition: what had lost may win, whichever batch it is of."""
+    records = data.draw(record_lists(unique_order=False))
+    runs = data.draw(splits(records))
+    steps = '<derive source="s"><column name="rank" expression="cast({} as bigint)"/></derive>'
+    ranked = MERGE.replace('orderBy="v"', 'orderBy="rank"')
+    feed = roots.feed(ranked, steps=steps.format("v"))
+    delivered(feed, runs, [False])
+    roots.define(feed, ranked, steps=steps.format("2 - v"))
+    outcomes = feed.run(reprocess=True)
+    with feed.open() as (lake, pipeline):
+        for held in [b for b in outcomes if b.status == "held"]:
+            waived = {"rebuild_needed": "known"}
+            batch_decisions.release(lake, pipeline, APPROVER, held.key, waived, "another order")
+    assert {b.status for b in feed.run()} <= {"published"}
+    turned = [[[(key, 2 - v, n) for key, v, n in file] for file in files] for files in runs]
+    expected = [(key, 2 - v, n) for key, v, n in merged(turned)[0]]
+    assert feed.rows("staging.feed", "id", "v", "n") == sorted(expected)
+    counts = feed.counts()
+    assert sum(c["accepted"] for c in counts) == len(expected)
+    assert sum(c["accepted"] + c["superseded"] for c in counts) == len(records)
+    with feed.open() as (lake, _):
+        assert verify(lake, feed.catalog()) == []
 
 
 @on_sail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from publishing import failpoints
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.ledger import Batch
-from publishing.run import _open_batches
+from publishing.run import _open_batches, run_batches, run_pipeline
 from publishing.verify import verify
 from resources.engine import Engine
 from stewardship import batch_decisions
+from tests.ledger_rows import made_again
 from tests.promised_feed import APPEND, DATED, MERGE
 from tests.steward_feed import APPROVER, StewardFeed
 
@@ -184,3 +186,34 @@ def test_what_comes_back_and_is_held_has_no_row_there_and_hands_its_unit_on(feed
     assert (done.status, feed.rows("staging.feed", "id")) == ("published", ["aaa", "aaa2"])
     with feed.open() as (lake, _):
         assert verify(lake, feed.catalog()) == []
+
+
+def test_a_table_read_in_full_is_one_unit_whatever_the_day(feed: StewardFeed) -> None:
+    """The reading of one day replaces that of the day before, and gives the table back to it."""
+    feed.define(APPEND)
+    feed.define_reader("full", targets='<hive table="standardization.copy" mode="overwrite"/>')
+
+    def read(day: int) -> str:
+        with feed.open("reader") as (lake, pipeline):
+            (done,) = run_pipeline(lake, pipeline, run_id="test", business_date=date(2024, 1, day)).batches
+        return done.key
+
+    keys = []
+    for day, name in enumerate(("aaa", "bbb"), 1):
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+        feed.run()
+        keys.append(read(day))
+    assert feed.batches("reader") == [("table", "superseded", 1), ("table", "published", 1)]
+    made_again(feed)
+    feed.unpublish_keys(keys[1:], "reader")
+    made_again(feed)
+    with feed.open("reader") as (lake, pipeline):
+        back = run_batches(lake, pipeline, _open_ids(lake), run_id="test").batches
+    assert [(done.key, done.attempt) for done in back] == [(keys[0], 2)]
+    assert feed.rows("standardization.copy", "id") == ["aaa"]
+    made_again(feed)
+
+
+def _open_ids(lake: Lake) -> list[str]:
+    with lake.ledger.read() as session:
+        return list(session.scalars(select(Batch.id).where(Batch.status == "open")))
