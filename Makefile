@@ -54,7 +54,7 @@ screenshots: $(STAMP) ## Take the pictures of docs/images from what make demo le
 	@DATALAKE_DATA="$${DATALAKE_DATA:-.demo}" $(PY) scripts/screenshots.py
 
 .PHONY: docs
-docs: $(STAMP) ## Generate docs/rules.md, expressions.md and reliability.md from code and tests
+docs: $(STAMP) ## Generate docs/language.md, rules.md, expressions.md and reliability.md from code and tests
 	@$(PY) scripts/generate_docs.py
 
 .PHONY: lock

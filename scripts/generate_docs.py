@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from language_page import language_page
 from reliability_page import reliability_page
 
 import pipeline_xml.load  # noqa: F401  the path is set above; importing declares the codes
@@ -127,7 +128,8 @@ def _code(text: str) -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
-    "rules.md": rules_page, "expressions.md": expressions_page, "reliability.md": reliability_page,
+    "language.md": language_page, "rules.md": rules_page, "expressions.md": expressions_page,
+    "reliability.md": reliability_page,
 }  # fmt: skip
 
 

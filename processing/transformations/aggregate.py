@@ -11,9 +11,12 @@
 Over no values sum, avg, min and max are null. A null in a group column makes a group of its own. A sum beyond its
 type ends the run: no row is a record that could be set aside.
 
-`window` (processing.transformations.windows) makes a group of each window that has rows, and adds `window_start` and
-`window_end`. `rollup="true"` adds the totals without the last group column, without the last two, and so on to all:
-`rollup_level` tells how many are left out, 0 in the groups themselves. All of it looks at what the batch read.
+`window` makes a group of each stretch of time (by `timeColumn`, in UTC) that has rows, and adds `window_start` and
+`window_end`: hourly, daily, weekly from Monday, monthly, or from tick to tick of a cron expression. With
+`rolling="P7D"` each window reaches back that far from its end, and so shares rows with those before it.
+
+`rollup="true"` adds the totals without the last group column, without the last two, and so on to all: `rollup_level`
+tells how many are left out, 0 in the groups themselves. All of it looks at what the batch read.
 """
 
 from __future__ import annotations
@@ -69,7 +72,6 @@ class Aggregate:
         "source": True, "groupBy": True, "metrics": True, "as": False,
         "window": False, "timeColumn": False, "rolling": False, "rollup": False,
     }  # fmt: skip
-    example = '<aggregate source="loans" groupBy="branch" metrics="count:loans" window="monthly" timeColumn="opened"/>'
     several_passes = False
     compares_records = True
 

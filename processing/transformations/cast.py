@@ -35,7 +35,6 @@ class Config:
 class Cast:
     kind = "cast"
     attributes: Mapping[str, bool] = {"source": True, "onInvalid": False, "as": False}
-    example = '<cast source="loans"><column name="opened" type="date" format="dd.MM.yyyy"/></cast>'
     columns = ("name", "type", "format")
     several_passes = False
     compares_records = False

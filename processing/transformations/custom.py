@@ -55,7 +55,6 @@ def offered() -> Mapping[str, EntryPoint]:
 class Custom:
     kind = "custom"
     attributes: Mapping[str, bool] = {"source": True, "transformation": True, "as": False}
-    example = '<custom source="trades" transformation="fx_convert" currency="EUR"/>'
     open = True  # further attributes are the transformation's own
     several_passes = False
     compares_records = True  # nobody knows what it looks at

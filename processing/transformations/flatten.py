@@ -42,7 +42,6 @@ class Flatten:
     kind = "flatten"
     attributes: Mapping[str, bool] = {"source": True, "column": True, "position": False, "onEmpty": False, "as": False}
     columns = ("name", "path", "type", "format")
-    example = '<flatten source="orders" column="lines"><column name="sku" type="string"/></flatten>'
     several_passes = False
     compares_records = False
 

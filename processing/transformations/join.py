@@ -57,7 +57,6 @@ class Join:
     attributes: Mapping[str, bool] = {
         "left": True, "right": True, "type": False, "condition": True, "rightPrefix": False, "as": False,
     }  # fmt: skip
-    example = '<join left="loans" right="branches" type="left" condition="loans.branch = branches.branch"/>'
     several_passes = False
     compares_records = False
 

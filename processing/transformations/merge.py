@@ -40,7 +40,6 @@ class Config:
 class Merge:
     kind = "merge"
     attributes: Mapping[str, bool] = {"sources": True, "keys": True, "precedence": False, "as": False}
-    example = '<merge sources="crm, billing" keys="customer_id" precedence="billing, crm" as="customers"/>'
     several_passes = False
     compares_records = True
 

@@ -25,7 +25,6 @@ class Config:
 class Rename:
     kind = "rename"
     attributes: Mapping[str, bool] = {"source": True, "columns": True, "as": False}
-    example = '<rename source="loans" columns="amt=amount, ccy=currency"/>'
     several_passes = False
     compares_records = False
 

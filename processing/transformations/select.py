@@ -24,7 +24,6 @@ class Config:
 class Select:
     kind = "select"
     attributes: Mapping[str, bool] = {"source": True, "columns": True, "as": False}
-    example = '<select source="loans" columns="loan_id, amount"/>'
     several_passes = False
     compares_records = False
 

@@ -29,7 +29,6 @@ class Config:
 class Sort:
     kind = "sort"
     attributes: Mapping[str, bool] = {"source": True, "orderBy": True, "direction": False, "nulls": False, "as": False}
-    example = '<sort source="loans" orderBy="branch, loan_id" direction="desc" nulls="last"/>'
     several_passes = False
     compares_records = False
 

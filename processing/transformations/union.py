@@ -32,7 +32,6 @@ class Config:
 class Union:
     kind = "union"
     attributes: Mapping[str, bool] = {"sources": True, "as": False}
-    example = '<union sources="cards, loans" as="exposures"/>'
     several_passes = False
     compares_records = True  # a replay of one source's records alone would bring the others in again
 
