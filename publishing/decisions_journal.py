@@ -6,25 +6,41 @@ may write them again at any time.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, String, column, select, table
+from sqlalchemy import DateTime, Integer, String, column, select, table
+from sqlalchemy.orm import Session
 
 from publishing.decisions import BatchDecision, Correction
 from publishing.lake import Lake
 from publishing.ledger import Batch
 
-# The verdicts are a table of the room below, which is not imported here.
+# Verdicts and assignments are tables of the room below, which is not imported here.
 _VERDICT = table(
     "approval",
     column("correction_id", String), column("verdict", String), column("actor", String), column("role", String),
     column("reason", String), column("made_at", DateTime),
 )  # fmt: skip
+ASSIGNMENT = table(
+    "assignment",
+    column("id", Integer), column("batch_id", String), column("record_id", String), column("assignee", String),
+    column("actor", String), column("made_at", DateTime),
+)  # fmt: skip
+
+
+def assignments(session: Session, pipeline: str | None = None) -> Sequence[Any]:
+    """Rows of who was to look after what, with the `pipeline` of each, in the order they were made."""
+    chosen = select(ASSIGNMENT, Batch.pipeline).join(Batch, Batch.id == ASSIGNMENT.c.batch_id)
+    if pipeline is not None:
+        chosen = chosen.where(Batch.pipeline == pipeline)
+    return session.execute(chosen.order_by(ASSIGNMENT.c.id)).all()
 
 
 def journal_decisions(lake: Lake, pipeline: str | None = None) -> None:
-    """Writes every correction, verdict and decision over a batch that the journal lacks, of one pipeline or of all."""
+    """Writes the corrections, verdicts, assignments and decisions over batches that the journal lacks, of one or all."""
     with lake.ledger.read() as session:
         corrections = select(Correction)
         verdicts = select(Correction, _VERDICT).join(_VERDICT, _VERDICT.c.correction_id == Correction.id)
@@ -36,9 +52,17 @@ def journal_decisions(lake: Lake, pipeline: str | None = None) -> None:
         entries = [(correction_entry(row), _correction(row)) for row in session.scalars(corrections)]
         entries += [(verdict_entry(row[0]), _verdict(row)) for row in session.execute(verdicts)]
         entries += [_decision(row, of) for row, of in session.execute(decisions)]
+        entries += [(assignment_entry(row.pipeline, row), _assignment(row)) for row in assignments(session, pipeline)]
     for name, document in entries:
         if not lake.journal.exists(name):
             lake.journal.write(name, document)
+
+
+def assignment_entry(pipeline: str, row: Any) -> str:
+    """By what the entry says: a ledger made again numbers its rows anew."""
+    parts = (row.batch_id, row.record_id or "", row.assignee, row.actor, row.made_at.isoformat())
+    digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+    return f"{pipeline}/{row.batch_id}/assignment-{digest}.json"
 
 
 def correction_entry(correction: Correction) -> str:
@@ -73,6 +97,16 @@ def _verdict(row: Any) -> dict[str, Any]:
         "role": row.role,
         "reason": row.reason,
         "made_at": made_at.isoformat(),
+    }
+
+
+def _assignment(row: Any) -> dict[str, Any]:
+    return {
+        "batch": row.batch_id,
+        "record": row.record_id,
+        "assignee": row.assignee,
+        "actor": row.actor,
+        "made_at": row.made_at.isoformat(),
     }
 
 

@@ -40,7 +40,7 @@ def end_attempt(
         replaced = [each.id for each in older]
         late = _comes_late(session, pipeline, batch, outcome.status)
     _supersede_entries(lake, pipeline, batch, attempt, [*replaced, *([batch.id] if late else ())])
-    facts = attempt_facts(lake, pipeline, batch, files, attempt, outcome)
+    facts = attempt_facts(lake, pipeline, batch, files, attempt, outcome, [*older, *([batch] if late else ())])
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome")
     document = lake.journal.write(name, {**outcome.as_dict(), "ops": facts})
     failpoints.reached("outcome.journaled")

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from publishing.decisions import BatchDecision, Correction
+from publishing.decisions_journal import assignment_entry, assignments
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.ledger import Batch
@@ -22,7 +23,8 @@ _DECIDED = {"release": "released", "withdraw": "withdrawn", "unpublish": "unpubl
 
 
 def attempt_events(pipeline: str, outcome: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The events of an attempt: rejected by rule; of a later one what it resolved; of a replay what became of it.
+    """The events of an attempt: rejected by rule; of a later one what it resolved; of a replay what became of it; of a
+    snapshot what it superseded of those before it.
 
     `before` is the outcome of the attempt before it.
     """
@@ -55,6 +57,12 @@ def attempt_events(pipeline: str, outcome: Mapping[str, Any], before: Mapping[st
         for event, term in (("replayed", "accepted"), ("superseded", "superseded")):
             if counts[term]:
                 tell(event, counts[term], event)
+    for gone in ops.get("replaced", ()):
+        identity = f"{outcome['batch']}/{outcome['attempt']}/superseded/{gone['batch']}"
+        whose = {"batch_id": gone["batch"], "batch_key": gone["key"], "attempt": gone["attempt"]}
+        numbers = {"records": gone["records"], "batch_records": gone["records"], "rule_id": None}
+        what = {"event_id": identity, "event": "superseded", "remediation_status": "superseded"}
+        found.append({**base, **whose, **numbers, **what})
     now, past = ops["states"], ((before or {}).get("ops") or {}).get("states") or {}
     if (resolved := now.get("resolved", 0) - past.get("resolved", 0)) > 0:
         tell("resolved", resolved, "resolved")
@@ -69,6 +77,7 @@ def decision_events(lake: Lake, pipeline: str) -> list[dict[str, Any]]:
         decisions = select(BatchDecision.id, BatchDecision.batch_id).join(Batch, BatchDecision.batch_id == Batch.id)
         decisions = decisions.where(Batch.pipeline == pipeline)
         decided = sorted((batch_id, each) for each, batch_id in session.execute(decisions))
+        assigned = [(row.batch_id, assignment_entry(pipeline, row)) for row in assignments(session, pipeline)]
     found = []
     for batch_id, identity in made:
         proposed = _entry(lake, f"{pipeline}/{batch_id}/correction-{identity}.json")
@@ -84,6 +93,12 @@ def decision_events(lake: Lake, pipeline: str) -> list[dict[str, Any]]:
         if decision is not None:
             event = _DECIDED.get(decision["kind"], decision["kind"])
             found.append(_decision(lake, pipeline, batch_id, identity, event, decision))
+    for batch_id, name in assigned:
+        assignment = _entry(lake, name)
+        if assignment is not None:
+            identity = name.rpartition("assignment-")[2].removesuffix(".json")
+            told = {**assignment, "records": 1 if assignment["record"] else None}
+            found.append(_decision(lake, pipeline, batch_id, identity, "assigned", told))
     return found
 
 

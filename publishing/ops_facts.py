@@ -16,6 +16,7 @@ from pipeline_xml.durations import parse_duration
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, Claim, LandedFile
 from publishing.outcome import BatchOutcome
+from publishing.quarantine import SUPERSEDED
 from publishing.quarantined import count_entries
 
 MET, MISSED, PENDING, NONE, OVER = "met", "missed", "pending", "none", "not_applicable"
@@ -28,8 +29,12 @@ def attempt_facts(
     files: Sequence[LandedFile],
     attempt: Attempt,
     outcome: BatchOutcome,
+    superseded: Sequence[Batch] = (),
 ) -> dict[str, Any]:
-    """Asked when the attempt is over and not yet journaled. `run` is the number of the run that is going on."""
+    """Asked when the attempt is over and not yet journaled. `run` is the number of the run that is going on.
+
+    `superseded`: the batches whose open entries became so by it.
+    """
     metadata = pipeline.pipeline.metadata
     at = datetime.now(UTC)
     with lake.ledger.read() as session:
@@ -49,6 +54,7 @@ def attempt_facts(
         "product_processor": metadata.product_processor,
         "window": {k: (batch.window or {}).get(k) for k in ("source",)},
         "rules": dict(outcome.quarantined_by_rule),
+        "replaced": _replaced(lake, pipeline.key, superseded),
         "states": _states(lake, pipeline.key, batch) if earlier else {},
         "sla": metadata.sla,
         "settled_at": settled.isoformat(),
@@ -74,6 +80,22 @@ def sla_status(sla: str | None, age: float, status: str, published_before: bool)
 def worst_sla(statuses: Sequence[str]) -> str:
     """The first of missed, pending, met, not_applicable, none that occurs."""
     return next((each for each in (MISSED, PENDING, MET, OVER) if each in statuses), NONE)
+
+
+def _replaced(lake: Lake, pipeline: str, batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """Of the batches that gave way, how many of their entries are superseded: those without any left out."""
+    table = lake.quarantine(pipeline)
+    if not batches or not table.exists:
+        return []
+    snapshot = table.snapshot()
+    files = [item for item in snapshot.files() if any(item.may_hold("batch_id", each.id) for each in batches)]
+    counted = count_entries(snapshot, files)
+    states = {each.id: counted[each.id].states.get(SUPERSEDED, 0) if each.id in counted else 0 for each in batches}
+    return [
+        {"batch": each.id, "key": each.key, "attempt": each.attempt, "records": states[each.id]}
+        for each in batches
+        if states[each.id]
+    ]
 
 
 def _states(lake: Lake, pipeline: str, batch: Batch) -> Mapping[str, int]:

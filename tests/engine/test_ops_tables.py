@@ -26,9 +26,11 @@ from publishing.ops import recorded_run, write_down
 from publishing.ops_facts import sla_status, worst_sla
 from publishing.run_entries import newest_run, open_run
 from resources.engine import Engine
+from stewardship.actors import Actor
+from stewardship.assign import assign
 from tests.delta_rows import delta_dataset
 from tests.faults import children
-from tests.promised_feed import NUMBER, TEXT, Feed
+from tests.promised_feed import DATED, NUMBER, TEXT, Feed
 from tests.steward_feed import StewardFeed
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -337,3 +339,29 @@ def test_a_replay_tells_what_became_of_its_records(tmp_path: Path, engine: Engin
     with feed.open() as (lake, pipeline):
         write_down(lake, pipeline.key)
     assert "unpublished" in {e["event"] for e in rows(feed, EVENTS)}
+
+
+def test_what_a_newer_snapshot_supersedes_and_who_was_assigned_are_told(tmp_path: Path, engine: Engine) -> None:
+    feed = StewardFeed(tmp_path, engine)
+    feed.define('<hive table="staging.feed" mode="overwrite"/>', pattern=f"{DATED}_[0-9].csv", snapshot=True)
+    feed.land("20240131_1.csv", "id,v", "a,1", "b,x", "c,y")
+    (first,) = feed.run()
+    ann, record = Actor("ann", "steward"), feed.entries()["20240131_1.csv:2"]["record_id"]
+    with feed.open() as (lake, _):
+        assign(lake, feed.catalog(), ann, first.key, "dora")
+        assign(lake, feed.catalog(), ann, first.key, "emil", record)
+    feed.land("20240131_2.csv", "id,v", "a,2")
+    feed.run()
+    told = [e for e in rows(feed, EVENTS) if e["event"] in ("assigned", "superseded")]
+    gone = [(e["batch_id"], e["batch_key"], e["records"]) for e in told if e["event"] == "superseded"]
+    assert gone == [(first.batch, first.key, 2)]
+    assert {(e["batch_key"], e["actor"], e["records"]) for e in told if e["event"] == "assigned"} == {
+        (first.key, "ann", None), (first.key, "ann", 1),
+    }  # fmt: skip
+    before = rows(feed, EVENTS)
+    shutil.rmtree(feed.folder(EVENTS))
+    shutil.rmtree(feed.folder(RUNS))
+    with feed.open() as (lake, pipeline):
+        write_down(lake, pipeline.key)
+        write_down(lake, pipeline.key)
+    assert sorted(rows(feed, EVENTS), key=str) == sorted(before, key=str)
