@@ -40,7 +40,7 @@ def assignments(session: Session, pipeline: str | None = None) -> Sequence[Any]:
 
 
 def journal_decisions(lake: Lake, pipeline: str | None = None) -> None:
-    """Writes the corrections, verdicts, assignments and decisions over batches that the journal lacks, of one or all."""
+    """Writes the corrections, verdicts, assignments and decisions that the journal lacks, of one pipeline or of all."""
     with lake.ledger.read() as session:
         corrections = select(Correction)
         verdicts = select(Correction, _VERDICT).join(_VERDICT, _VERDICT.c.correction_id == Correction.id)
