@@ -18,7 +18,7 @@ from pipeline_xml.checked import CheckedApplication, CheckedPipeline
 from pipeline_xml.model import CsvSource, LandingZone
 from publishing.claim import ReadyClaim, claim_settled, unsettled_claims
 from publishing.lake import Lake
-from publishing.landing_decisions import Standing, standing
+from publishing.landing_decisions import Standing, journal_decisions, standing
 from publishing.ledger import Ledger
 from publishing.look import Watched, look, settled, watched
 from publishing.zone_files import NO_FILE, WAITING, ZoneFile, ZoneState
@@ -64,7 +64,7 @@ def tick(settings: Settings, app: CheckedApplication, zone: LandingZone, open_zo
     ledger = Ledger.of(settings)
     try:
         decided = standing(ledger, at)
-        skipped = decided.paused or _left_alone(ledger, at, moment)
+        skipped = decided.paused or why_left_alone(ledger, at, moment)
         if skipped is None:
             with _one_look(settings, at, wait=False) as free:
                 busy = "another look into it goes on"
@@ -104,6 +104,8 @@ def take_settled(lake: Lake, pipeline: CheckedPipeline) -> list[Sighting]:
     application = lake.catalog.application(pipeline.pipeline.app)
     at = watched(pipeline, application.pipelines if application is not None else ())
     decided = standing(lake.ledger, at)
+    if decided.decisions:
+        journal_decisions(lake, at)  # what a crash left out
     if decided.paused:
         return []
     with _one_look(lake.settings, at, wait=True), lake.zone(source, zone) as place:
@@ -159,7 +161,7 @@ def observe(ledger: Ledger, key: str, moment: float) -> Observation:
     return Observation(files, int(size or 0), max(0.0, moment - since) if since is not None else 0.0)
 
 
-def _left_alone(ledger: Ledger, at: Watched, moment: float) -> str | None:
+def why_left_alone(ledger: Ledger, at: Watched, moment: float) -> str | None:
     """Why the zone is not looked into now; None where it is well, or it is time to find out."""
     with ledger.read() as session:
         state = session.get(ZoneState, at.key)

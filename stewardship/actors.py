@@ -41,6 +41,10 @@ NEEDS: Mapping[str, tuple[Role, ...]] = {
     "unpublish": (APPROVER,),
     "restore": (APPROVER,),
     "reveal": (AUDITOR,),
+    "pause": (STEWARD, APPROVER),
+    "ignore": (STEWARD, APPROVER),
+    "resume": (STEWARD, APPROVER),
+    "retry": (STEWARD, APPROVER),
 }
 
 
