@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_xml import (
     rules_accounting,
+    rules_delivery,
     rules_jobs,
     rules_names,
     rules_parameters,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 # Their rules register themselves when they are imported.
 RULE_MODULES = (
-    rules_names, rules_settings, rules_accounting, rules_jobs, rules_parameters, rules_zones, rules_workflows,
+    rules_names, rules_settings, rules_accounting, rules_delivery, rules_jobs, rules_parameters, rules_zones,
+    rules_workflows,
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ NO_CONTRACT = code(
 UNKNOWN_ZONE = code("LK601", "A csv source's landing names no landingZone of the application.")
 UNKNOWN_TABLE = code("LK112", "A lake table that no pipeline writes, read without a schemaRef of its own.")
 CONTROL_FIELD = code("LK113", "A field number of the control record beyond the fields that its schemaRef has.")
+TOTAL_COLUMN = code("LK160", "A control total sums a column that is none of int, bigint or decimal.")
+_EXACT = ("int", "bigint", "decimal")
 INFERRED = code("LK114", "inferSchema guesses types from data; a contract says what was agreed.", "warning")
 INFERRED_IN_PROD = code("LK115", "inferSchema is refused in the prod environment.")
 
@@ -81,6 +83,7 @@ def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
         if column not in names:
             where = source.item_place("columns", column)
             UNKNOWN_COLUMN.report(check.problems, f"unknown column '{column}' in <csv columns>", where, names)
+    _totals(check, source, contract)
     check.sources[source.id] = CheckedSource(source, contract, zone, control_contract=control)
     return contract
 
@@ -105,11 +108,23 @@ def _control(check: PipelineCheck, source: CsvSource) -> Contract | None:
         return None
     where = control.place("schemaRef")
     contract = check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, control.schema_ref, where)
-    for name, number in (("field", control.field), ("businessDateField", control.business_date_field)):
+    fields = [("control field", control.field, control.place("field"))]
+    fields += [("control businessDateField", control.business_date_field, control.place("businessDateField"))]
+    fields += [("total field", total.field, total.place("field")) for total in control.totals]
+    for name, number, place in fields:
         if contract is not None and number is not None and number > len(contract.fields):
-            message = f"<control {name}> is {number}, the control record has {len(contract.fields)} fields"
-            CONTROL_FIELD.report(check.problems, message, control.place(name))
+            message = f"<{name}> is {number}, the control record has {len(contract.fields)} fields"
+            CONTROL_FIELD.report(check.problems, message, place)
     return contract
+
+
+def _totals(check: PipelineCheck, source: CsvSource, contract: Contract) -> None:
+    """A sum is over a column of the file that is exact: a sum of doubles depends on its order."""
+    summable = [f.name for f in contract.fields if f.type.kind in _EXACT]
+    for total in source.control.totals if source.control is not None else ():
+        if total.sum is not None and total.sum not in summable:
+            message = f"no sum of '{total.sum}': it is no column, or none of whole or decimal numbers"
+            TOTAL_COLUMN.report(check.problems, message, total.place("sum"), summable)
 
 
 def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:

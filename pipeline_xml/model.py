@@ -65,14 +65,29 @@ class ErrorPolicy(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control(Node):
-    """The control record of a file. Fields count from 1. `counts` names what the total counts: `rows`."""
+class Total(Node):
+    """A total that a control record declares in `field` (from 1): of `counts` (rows), of a column's `sum`, or a `hash`
+    of the file's bytes."""
 
-    record: Literal["first", "last"]
+    field: int
+    counts: Literal["rows"] | None = None
+    sum: str | None = None
+    hash: Literal["sha256", "md5"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control(Node):
+    """The control record of a file, in the file itself or in a control `file` of its own, which is called like it with
+    another ending. Fields count from 1. `counts` names what the total in `field` counts: `rows`.
+    """
+
+    record: Literal["first", "last"] = "first"
+    file: str | None = None
     field: int | None = None
     counts: str = "rows"
     business_date_field: int | None = None
     schema_ref: str | None = None
+    totals: tuple[Total, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +127,11 @@ class CsvSource(Node):
     snapshot: bool = False
     supersedes: Literal["none", "name"] = "none"
     empty_file: Literal["hold", "accept"] = "hold"
+
+    @property
+    def control_inside(self) -> Control | None:
+        """The control record that stands in the file itself, and is none of its data."""
+        return self.control if self.control is not None and self.control.file is None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pipeline_xml.model import (
     OtherTarget,
     Source,
     Target,
+    Total,
 )
 from pipeline_xml.place import items
 
@@ -80,11 +81,25 @@ def _csv_source(e: Element) -> CsvSource:
 def _control(e: Element) -> Control:
     a = e.attributes
     return Control(
-        record=cast(Any, a["record"]),
+        record=cast(Any, a.get("record", "first")),
+        file=a.get("file"),
         field=int(a["field"]) if "field" in a else None,
         counts=a.get("counts", "rows"),
         business_date_field=int(a["businessDateField"]) if "businessDateField" in a else None,
         schema_ref=a.get("schemaRef"),
+        totals=tuple(_total(child) for child in e.children if child.tag == "total"),
+        where=e.where,
+        places=e.places,
+    )
+
+
+def _total(e: Element) -> Total:
+    a = e.attributes
+    return Total(
+        field=int(a["field"]),
+        counts=cast(Any, a.get("counts")),
+        sum=a.get("sum"),
+        hash=cast(Any, a.get("hash")),
         where=e.where,
         places=e.places,
     )

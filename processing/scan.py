@@ -41,7 +41,7 @@ class Scanner:
         self._comment = source.comment.encode("ascii") if source.comment else None
         self._comment_start = re.compile(rb"[\r\n]" + re.escape(self._comment or b""))
         self._width = len(source.columns or contract.fields)
-        self._trailer = source.control is not None and source.control.record == "last"
+        self._trailer = source.control_inside is not None and source.control_inside.record == "last"
         self._findings: dict[str, Finding] = {}
         self._size = 0
         self._offset = 0  # of the next byte to be looked at
@@ -110,8 +110,9 @@ class Scanner:
         elif self._source.header:
             self._report(check_header(self._header, self._contract))
         declared = None
-        if self._source.control and not accepted and "empty_file" not in self._findings:
-            declared, found = check_control(self._source.control, self._control, self._records, self._width)
+        control = self._source.control_inside
+        if control and not accepted and "empty_file" not in self._findings:
+            declared, found = check_control(control, self._control, self._records, self._width)
             self._report(found)
         return Scan(
             records=self._records,

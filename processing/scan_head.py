@@ -47,7 +47,7 @@ class Head:
         at = 3 if self._buffer.startswith(codecs.BOM_UTF8) else 0
         for _ in range(self._source.skip_lines):
             at = self._line(at, final)
-        control = self._source.control
+        control = self._source.control_inside
         if control is not None and control.record == "first":
             at, record = self._record(at, final)
             self.control = cells(record, self._source, self._encoding) if record else None

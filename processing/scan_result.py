@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Literal, NamedTuple
 
@@ -60,6 +60,7 @@ class Scan:
     comments: bool = False
     blank_records: bool = False
     findings: tuple[Finding, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)  # checksums, control file: publishing/beside.py
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -67,9 +68,12 @@ class Scan:
         return tuple(f for f in self.findings if f.severity == "error")
 
     @staticmethod
-    def of_archive(size: int, findings: tuple[Finding, ...] = ()) -> Scan:
+    def of_archive(size: int, findings: tuple[Finding, ...] = (), beside: Mapping[str, str] | None = None) -> Scan:
         """Of a file that holds no records itself; `findings` say why it was not unpacked."""
-        return Scan(records=0, size=size, data_start=0, data_end=0, ranges=(), encoding="", findings=findings)
+        return Scan(
+            records=0, size=size, data_start=0, data_end=0, ranges=(), encoding="", findings=findings,
+            beside=dict(beside or {}),
+        )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for json; `of` is its inverse."""

@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from processing.scan_result import Finding, Scan, business_date
 from publishing import failpoints
+from publishing.beside import agreed, checksum_faults, judged
 from publishing.ledger import Claim, Look
-from publishing.raw import RawCopy
-from publishing.sidecar import CHECKSUM, Sidecar
+from publishing.raw import RawCopy, working_path
 from publishing.unpack import Member, unpack
 from resources.archive import BadArchive
 
@@ -50,39 +51,44 @@ def arrived(
     look: Look,
     copied: RawCopy,
     key: Callable[[str], bytes],
-    said: Sidecar | None = None,
 ) -> Iterator[Arrived]:
     """What a look became: one file, or an archive and its members. `key` resolves a secret; SecretMissing.
 
-    `said` is what a checksum file beside it says: what is not what was sent is not unpacked.
+    What is not what its checksum says is not unpacked.
     """
     source, contract = pipeline.driving.source, pipeline.driving.contract
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
-    notes = (said.note,) if said is not None and said.note else ()
+    beside = look.beside or {}
     if copied.packed is None:
-        item = identify(pipeline, source, claim, look, look.name, copied)
-        faults = [f"{CHECKSUM}: {said.fault}" if said is not None and said.fault else None, item.fault]
-        yield replace(item, fault="; ".join(filter(None, faults))[:500] or None, notes=notes)
+        scan = judged(source, contract, copied.scan, copied.path, _text(copied), look.name, beside)
+        item = identify(pipeline, source, claim, look, look.name, replace(copied, scan=scan))
+        yield replace(item, notes=agreed(scan))
         return
     try:
-        if said is not None and said.fault:
-            raise BadArchive(CHECKSUM, said.fault)
+        if faults := checksum_faults(copied.path, look.name, beside):
+            raise BadArchive("archive_checksum", faults[0].message)
         members = unpack(copied, source, contract, key)
         if source.snapshot and sum(member.copy is not None for member in members) > 1:
             text = "it holds several files, and each would replace the other (snapshot); send one a business date"
             raise BadArchive("archive_snapshot", text)
     except BadArchive as bad:
         scan = Scan.of_archive(copied.size, (Finding(bad.code, str(bad)),))
-        packed = RawCopy(copied.content_id, copied.path, copied.size, scan, copied.packed)
-        yield identify(pipeline, source, claim, look, look.name, packed)
+        yield identify(pipeline, source, claim, look, look.name, replace(copied, scan=scan))
         return
     failpoints.reached("raw.unpacked")
     whole = identify(pipeline, source, claim, look, look.name, copied)
+    notes = agreed(Scan.of_archive(copied.size, (), beside))
     yield replace(_aside(whole, UNPACKED, _said(copied, members)), notes=notes)
     for member in members:
         name = look.name + MEMBER + member.name if member.name else look.name
         if member.copy is not None:
-            yield identify(pipeline, source, claim, look, name, member.copy, copied.content_id)
+            inside = member.copy
+            scan = judged(source, contract, inside.scan, copied.path, _text(inside), look.name, beside)
+            yield identify(pipeline, source, claim, look, name, replace(inside, scan=scan), copied.content_id)
+
+
+def _text(copied: RawCopy) -> Path:
+    return working_path(copied.path, copied.scan)
 
 
 def _said(copied: RawCopy, members: Sequence[Member]) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from publishing import failpoints
 from publishing.ledger import Claim, Ledger, Look, now
-from publishing.look import SOME, Watched, marked, set_aside, settled, sightings, without_takers
+from publishing.look import SOME, Watched, controlled, marked, set_aside, settled, sightings, without_takers
 from publishing.zone_files import TAKEN
 from resources.zone import Sighting
 
@@ -106,7 +106,9 @@ def claim_settled(
             done = {each.name for each in files}
             for feed in at.feeds:
                 own = [each for each in files if feed in at.takers(each.name)]
-                fresh = unclaimed(ledger, feed.pipeline, at.name, own)
+                complete = controlled(reading, at, feed, own, moment)
+                done -= {each.name for each in own} - {each.name for each in complete}
+                fresh = unclaimed(ledger, feed.pipeline, at.name, complete)
                 if only is not None and feed.pipeline != only:
                     done -= {each.name for each in fresh}
                     continue

@@ -125,4 +125,5 @@ def _look(look: Look, content_id: str | None) -> dict[str, Any]:
         "content_id": content_id,
         "outcome": look.outcome,
         "note": look.note,
+        "beside": look.beside,
     }

@@ -17,14 +17,14 @@ from pipeline_xml.model import CsvSource
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
-from publishing.arrived import stated_date
+from publishing.arrived import MEMBER, stated_date
+from publishing.beside import judged
 from publishing.bound import bound_values
 from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
 from publishing.decisions import DISCARD, Correction
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
-from publishing.sidecar import CHECKSUM
 from publishing.stage import AttemptInput
 from publishing.table_input import TableInput, other_inputs, table_input, versions_beside
 from publishing.upstream import REWRITTEN
@@ -44,12 +44,13 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
     if not isinstance(source, CsvSource):
         return
     for item in files:
-        if not Scan.of(item.facts).encoding:
+        before, root, contract = Scan.of(item.facts), lake.raw_root(pipeline.key), pipeline.driving.contract
+        if not before.encoding:
             continue  # an archive that was not unpacked: what is in it nobody knows
-        scan = scan_raw(lake.raw_root(pipeline.key) / item.raw, source, pipeline.driving.contract)
-        # What a checksum said of the copy no later look at the copy can tell.
-        faults = [each for each in _FAULTS.split(item.reason or "") if each.startswith(f"{CHECKSUM}:")]
-        faults += [f"{f.code}: {f.message}" for f in scan.errors]
+        scan = scan_raw(root / item.raw, source, contract)
+        sent, name = root / (item.archive or item.raw), item.name.partition(MEMBER)[0] if item.archive else item.name
+        scan = judged(source, contract, scan, sent, working_path(root / item.raw, scan), name, before.beside)
+        faults = [f"{f.code}: {f.message}" for f in scan.errors]
         stated = stated_date(source, item.name, scan)
         if stated is not None:
             try:

@@ -12,6 +12,7 @@ from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import CsvSource
 from publishing import failpoints
 from publishing.arrived import Arrived, arrived
+from publishing.beside import Neighbours
 from publishing.claim_entries import batch_document, journal_claim, journal_copies
 from publishing.journal import batch_entry
 from publishing.lake import Lake
@@ -20,7 +21,6 @@ from publishing.look import watched
 from publishing.missed import UNREADABLE, Missed, missed_by, note_missed
 from publishing.persist import persist_files
 from publishing.raw import RawCopy, copied_before, copy_to_raw
-from publishing.sidecar import sidecar_of
 from resources.failures import DiskFull, named
 from resources.zone import ChangedWhileRead, Sighting, Zone
 
@@ -75,10 +75,10 @@ def _take(
     copies: list[tuple[Look, str]] = []
     missed: list[Missed] = []
     with lake.zone(source, pipeline.driving.zone) as place:
+        neighbours = Neighbours(place, len(looks))
         for look in looks:
             try:
-                copied = _copy_once(lake, pipeline, place, look)
-                said = sidecar_of(place, look.name, copied.path)
+                copied = _copy_once(lake, pipeline, place, neighbours, look)
             except (ChangedWhileRead, OSError) as error:
                 ours = str(getattr(error, "filename", "") or "").startswith(str(lake.settings.data / "raw"))
                 if ours or isinstance(named(error), DiskFull):  # raw cannot be written: the sender is not to blame
@@ -86,7 +86,7 @@ def _take(
                 missed.append(missed_by(look, error))
                 continue
             copies.append((look, copied.content_id))
-            there += arrived(pipeline, claim, look, copied, lake.secrets.key, said)
+            there += arrived(pipeline, claim, look, copied, lake.secrets.key)
     journal_copies(lake, claim, copies)
     failpoints.reached("claim.copied")
     with lake.ledger.write() as session:
@@ -97,7 +97,9 @@ def _take(
     return [Sighting(look.name, look.uri, look.size, look.note or UNREADABLE, 0.0) for look in unread]
 
 
-def _copy_once(lake: Lake, pipeline: CheckedPipeline, place: Zone, look: Look) -> RawCopy:
+def _copy_once(
+    lake: Lake, pipeline: CheckedPipeline, place: Zone, neighbours: Neighbours, look: Look
+) -> RawCopy:
     """Copies the file, or takes up the copy that a run before a crash made: the sender may have removed his by now."""
     source, contract = pipeline.driving.source, pipeline.driving.contract
     assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
@@ -105,10 +107,12 @@ def _copy_once(lake: Lake, pipeline: CheckedPipeline, place: Zone, look: Look) -
     if look.content_id is not None:
         return copied_before(root / look.content_id, source, contract)
     seen = Sighting(look.name, look.uri, look.size, look.version, 0.0)
+    look.beside = neighbours.of(source, look.name)
     copied = copy_to_raw(place, seen, root, source, contract)
     failpoints.reached("raw.copied")
     with lake.ledger.write() as session:
-        session.get_one(Look, look.id).content_id = copied.content_id
+        stored = session.get_one(Look, look.id)
+        stored.content_id, stored.beside = copied.content_id, look.beside
     return copied
 
 

@@ -32,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0006"
+HEAD = "0007"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
@@ -55,8 +55,9 @@ class Claim(Base):
 class Look(Base):
     """A file as it stood in its zone. A look is in one claim; the same look is never claimed twice.
 
-    `content_id` once it is copied: from then on the raw file is read, whatever becomes of the one in the zone. Where it
-    could not be copied, `outcome` is changed, gone or unreadable, and `note` says more.
+    `content_id` once it is copied: from then on the raw file is read, whatever becomes of the one in the zone. `beside`
+    is what lay there of its checksums and control file. Where it could not be copied, `outcome` is changed, gone or
+    unreadable, and `note` says more.
     """
 
     __tablename__ = "look"
@@ -73,6 +74,7 @@ class Look(Base):
     content_id: Mapped[str | None] = mapped_column(String(64))
     outcome: Mapped[str | None] = mapped_column(String(20))
     note: Mapped[str | None] = mapped_column(String(500))
+    beside: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class LandedFile(Base):

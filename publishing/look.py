@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.durations import settle_of
 from pipeline_xml.model import CsvSource, LandingZone
+from publishing.beside import CHECKSUMS, control_names
 from publishing.ledger import Ledger, Look, now
 from publishing.zone_files import BESIDE, NO_FILE, UNMATCHED, WAITING, ZoneFile, ZoneState
 from resources.zone import Sighting, Zone
@@ -28,7 +29,6 @@ from resources.zone import Sighting, Zone
 SOME = 1000  # entries compared with the memory at once
 GONE_AFTER = 2  # looks in a row without the name
 TEMPORARY = ".*,*.tmp,*.part,*.partial,*.filepart,*.crdownload"  # what senders call what they are still writing
-CHECKSUMS = (".sha256", ".md5")
 FIRST, CAME, CHANGED = "first", "came", "changed"  # how a file appears: on the first look of a zone, new, other content
 Claimed = dict[tuple[int, str], int]  # {(size, version): occurrence}
 _SIGHTING = (
@@ -40,10 +40,14 @@ _COLUMNS = (ZoneFile.name, ZoneFile.size, ZoneFile.version, ZoneFile.missing, Zo
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A pipeline that takes files of the zone: those whose whole name the pattern matches; None takes all."""
+    """A pipeline that takes files of the zone: those whose whole name the pattern matches; None takes all.
+
+    `control` is the ending of the control files that its files wait for.
+    """
 
     pipeline: str
     pattern: str | None
+    control: str | None = None
 
     def takes(self, name: str) -> bool:
         return self.pattern is None or re.fullmatch(self.pattern, name, re.DOTALL) is not None
@@ -67,7 +71,7 @@ class Watched:
 
     @property
     def fingerprint(self) -> str:
-        said = [[f.pipeline, f.pattern] for f in self.feeds]
+        said = [[f.pipeline, f.pattern, f.control] for f in self.feeds]
         rules = [self.zone.done_marker, self.zone.ignore] if self.zone else []
         return hashlib.sha256(json.dumps([said, rules]).encode()).hexdigest()
 
@@ -90,7 +94,8 @@ class Watched:
         """Whether a file says something of another one, and is none itself."""
         if self.zone is None:
             return False
-        return name.endswith((*CHECKSUMS, *filter(None, [self.zone.done_marker])))
+        said = [f".{each}" for each in CHECKSUMS] + [self.zone.done_marker, *(feed.control for feed in self.feeds)]
+        return name.endswith(tuple(filter(None, said)))
 
     def takers(self, name: str) -> list[Feed]:
         return [] if self.beside(name) else [feed for feed in self.feeds if feed.takes(name)]
@@ -103,12 +108,16 @@ def watched(pipeline: CheckedPipeline, others: Iterable[CheckedPipeline] = ()) -
     if zone is None:
         name = f"path:{source.path}"
         return Watched(f"{pipeline.key}:{name}", name, None, (Feed(pipeline.key, None),))
-    feeds = {pipeline.key: Feed(pipeline.key, source.pattern)}
+    feeds = {pipeline.key: _feed(pipeline.key, source)}
     for other in others:
         of = other.driving.source
         if isinstance(of, CsvSource) and of.landing == zone.id and other.pipeline.app == zone.app:
-            feeds[other.key] = Feed(other.key, of.pattern)
+            feeds[other.key] = _feed(other.key, of)
     return Watched(zone_key(zone), zone.id, zone, tuple(feeds[key] for key in sorted(feeds)))
+
+
+def _feed(pipeline: str, source: CsvSource) -> Feed:
+    return Feed(pipeline, source.pattern, source.control.file if source.control else None)
 
 
 def zone_key(zone: LandingZone) -> str:
@@ -253,6 +262,20 @@ def marked(session: Session, at: Watched, names: Sequence[str]) -> set[str]:
     wanted = [name + marker for name in names]
     there = select(ZoneFile.name).where(ZoneFile.zone == at.key, ZoneFile.missing == 0, ZoneFile.name.in_(wanted))
     return {name.removesuffix(marker) for name in session.scalars(there)}
+
+
+def controlled(session: Session, at: Watched, feed: Feed, files: Sequence[Sighting], moment: float) -> list[Sighting]:
+    """Those of a feed's files that have their control file beside them, settled; all, where it asks for none."""
+    if feed.control is None or not files:
+        return list(files)
+    wanted = {each.name: control_names(each.name, feed.control) for each in files}
+    looks, seconds = at.settle
+    chosen = select(ZoneFile.name).where(
+        ZoneFile.zone == at.key, ZoneFile.missing == 0, ZoneFile.looks >= looks, ZoneFile.since <= moment - seconds,
+        ZoneFile.name.in_([name for names in wanted.values() for name in names]),
+    )  # fmt: skip
+    there = set(session.scalars(chosen))
+    return [each for each in files if there.intersection(wanted[each.name])]
 
 
 def set_aside(session: Session, at: Watched, states: Mapping[str, Sequence[Sighting]]) -> None:
