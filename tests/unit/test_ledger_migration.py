@@ -14,10 +14,12 @@ from alembic.migration import MigrationContext
 from publishing.decisions import Correction
 from publishing.ledger import Base, Ledger
 from publishing.outbox import OutboxMessage
+from publishing.zone_files import LandingDecision
 from stewardship.stores import Audit
 
 TABLES_BESIDE = (  # of rooms below; imported, they are in the metadata
     Correction.__tablename__,
+    LandingDecision.__tablename__,
     OutboxMessage.__tablename__,
     Audit.__tablename__,
 )
