@@ -17,12 +17,12 @@ from publishing.ledger import Batch
 def export_heir(
     lake: Lake, session: Session, pipeline: CheckedPipeline, target: CsvTarget, batch: Batch, going: Collection[str]
 ) -> Batch | None:
-    """The newest batch that stays and exports to the same folder.
+    """The newest batch that stays and exports to the same folder; of mode `ignore` the oldest, as the first one stands.
 
-    None where nothing is replaced (`append`), or where the export that stands is another's. A folder whose manifest
+    None where each batch has a part of its own, or where the export that stands is another's. A folder whose manifest
     names no part was emptied by this taking back before a crash.
     """
-    if target.mode != "overwrite":
+    if target.mode not in ("overwrite", "ignore"):
         return None
     folder = export_folder(lake, pipeline.pipeline.app, target, batch)
     known = read_manifest(folder)
@@ -30,7 +30,8 @@ def export_heir(
         return None
     stays = Batch.status.in_(("published", "superseded")) & Batch.id.not_in(going)
     older = select(Batch).where(Batch.pipeline == batch.pipeline, Batch.origin != "replay", stays)
-    for each in session.scalars(older.order_by(Batch.arrival.desc(), Batch.id)):
+    first = Batch.arrival.desc() if target.mode == "overwrite" else Batch.arrival
+    for each in session.scalars(older.order_by(first, Batch.id)):
         if export_folder(lake, pipeline.pipeline.app, target, each) == folder:
             return each
     return None

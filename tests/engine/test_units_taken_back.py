@@ -120,6 +120,19 @@ def test_an_export_that_was_replaced_comes_back_when_its_successor_is_taken_back
         assert verify(lake, feed.catalog()) == []
 
 
+def test_the_first_export_of_several_gives_way_to_the_next(feed: StewardFeed) -> None:
+    feed.define(f'{APPEND}<csv path="exports/feed" mode="ignore" header="true"/>')
+    for name in ("aaa", "bbb", "ccc"):
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+        feed.run()
+    feed.unpublish("aaa.csv")
+    feed.run()
+    (part,) = (feed.settings.application_data / "app" / "exports" / "feed").glob("part-*")
+    assert part.read_text().splitlines()[1:] == ['"bbb",1']
+    with feed.open() as (lake, _):
+        assert verify(lake, feed.catalog()) == []
+
+
 def test_a_withdrawn_held_snapshot_whose_earlier_attempt_stood_gives_its_unit_back(feed: StewardFeed) -> None:
     feed.define(WHOLE, pattern=SNAPSHOTS, snapshot=True)
     for name in ("aaa", "bbb"):
