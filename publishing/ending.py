@@ -42,7 +42,8 @@ def end_attempt(
     _supersede_entries(lake, pipeline, batch, attempt, [*replaced, *([batch.id] if late else ())])
     facts = attempt_facts(lake, pipeline, batch, files, attempt, outcome, [*older, *([batch] if late else ())])
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "outcome")
-    document = lake.journal.write(name, {**outcome.as_dict(), "ops": facts})
+    ended = {**outcome.as_dict(), "ops": facts, "replaced": replaced, "late": late}
+    document = lake.journal.write(name, ended)
     failpoints.reached("outcome.journaled")
     status = "superseded" if late else outcome.status
     with lake.ledger.write() as session:

@@ -13,18 +13,19 @@ from typing import Any
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import Catalog, CheckedPipeline
 from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Look
 from publishing.taking_back import reason_left
-from publishing.units import GONE, is_heir, is_replaced, of_unit, published_once, unit_targets
+from publishing.units import GONE
 
 # A decision that ends a batch: what it is called until it is out of every target, and then.
 ENDED_BY = {"withdraw": ("withdrawing", "withdrawn"), "unpublish": ("unpublishing", "unpublished")}
+Moment = tuple[int, str]  # of the end of an attempt, as journal_entries.ended_at tells it
+NEVER: Moment = (0, "")
 LOST = "lost"  # the zone of a claim that stands for one the journal does not have
 
 
-def restore_batches(session: Session, entries: Entries, catalog: Catalog) -> None:
+def restore_batches(session: Session, entries: Entries) -> None:
     """Adds every claim, look, batch, file, delivery and attempt of the journal to an empty ledger."""
     _claims(session, entries)
     documents = batch_documents(entries)
@@ -41,8 +42,9 @@ def restore_batches(session: Session, entries: Entries, catalog: Catalog) -> Non
     for batch_id in documents:
         _stand(session, session.get_one(Batch, batch_id), entries)
     session.flush()
-    _replaced(session, catalog)
-    _replays(session, catalog, entries)
+    taken = _taken(entries)
+    _replaced(session, entries, taken)
+    _replays(session, entries, taken)
     session.flush()
     _go_on_above(session)
 
@@ -171,60 +173,54 @@ def _stand(session: Session, batch: Batch, entries: Entries) -> None:
 
 def _end(batch: Batch, files: Sequence[LandedFile], outcome: Document, scanned: Document | None) -> None:
     """What the end of an attempt writes (publishing/ending.py)."""
-    batch.status = "superseded" if outcome["status"] == "nothing_to_do" else outcome["status"]
-    if batch.status == "held":
+    late = outcome.get("late") or outcome["status"] == "nothing_to_do"
+    batch.status = "superseded" if late else outcome["status"]
+    if outcome["status"] == "held":
         batch.reason = (outcome["reason"] or "")[:500]
     elif batch.origin == "files":
         batch.reason = None
     facts: Mapping[str, Any] = (scanned or {}).get("files", {})
     for position, item in enumerate(files):
         line = outcome["files"][position] if position < len(outcome["files"]) else None
-        item.status = line["status"] if line else batch.status
+        item.status = line["status"] if line and not late else batch.status
         item.reason = line["reason"] if line else None
         item.facts = facts.get(str(item.arrival), item.facts)
 
 
-def _replaced(session: Session, catalog: Catalog) -> None:
-    """A batch whose unit a newer one replaced has no row in the target any more; one taken back replaces nothing.
-
-    The batch that such a one had replaced is open again; until its attempt ends its files stay superseded.
-    """
-    for pipeline in _pipelines(catalog):
-        once = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin != "replay", published_once())
-        for batch in session.scalars(once.order_by(Batch.arrival, Batch.id)).all():
-            if batch.status in ("published", "held") and is_replaced(session, pipeline, batch):
-                batch.status = "superseded"
-                _files_superseded(session, batch)
-            elif batch.status == "open" and is_heir(session, pipeline, batch):
-                _files_superseded(session, batch)
+def _replaced(session: Session, entries: Entries, taken: Mapping[str, list[Moment]]) -> None:
+    """A batch whose unit a newer one took has no row in the target any more, until it ends once more itself."""
+    for batch_id, moments in sorted(taken.items()):
+        batch = session.get(Batch, batch_id)
+        if batch is None or batch.origin == "replay" or batch.status in GONE:
+            continue
+        outcomes = [each["outcome"] for each in entries.batches[batch_id].attempts.values() if "outcome" in each]
+        if max(moments) > max(map(ended_at, outcomes), default=NEVER):
+            batch.status = "superseded" if batch.status in ("published", "held") else batch.status
+            for item in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch_id)):
+                item.status = "superseded"
 
 
-def _pipelines(catalog: Catalog) -> list[CheckedPipeline]:
-    return [pipeline for application in catalog.applications for pipeline in application.pipelines]
+def _taken(entries: Entries) -> dict[str, list[Moment]]:
+    """When the rows of a batch or a replay went out with the publication of a newer batch of their unit."""
+    found: dict[str, list[Moment]] = {}
+    for each in entries.batches.values():
+        for outcome in each.ended("published").values():
+            for batch_id in outcome.get("replaced", ()):
+                found.setdefault(batch_id, []).append(ended_at(outcome))
+    return found
 
 
-def _files_superseded(session: Session, batch: Batch) -> None:
-    for item in session.scalars(select(LandedFile).where(LandedFile.batch_id == batch.id)):
-        item.status = "superseded"
-
-
-def _replays(session: Session, catalog: Catalog, entries: Entries) -> None:
+def _replays(session: Session, entries: Entries, taken: Mapping[str, list[Moment]]) -> None:
     """A replay's rows went out with what came first: an attempt that read its records corrected, a newer snapshot."""
-    for pipeline in _pipelines(catalog):
-        own = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin == "replay", Batch.status == "published")
-        for replay in session.scalars(own).all():
-            done = max(ended_at(o) for o in entries.batches[replay.id].ended("published").values())
-            source = session.get_one(Batch, (replay.window or {})["source"])
-            newer = select(Batch).where(of_unit(pipeline, source), Batch.arrival > replay.arrival)
-            newer = newer.where(Batch.origin != "replay").order_by(Batch.arrival, Batch.id)
-            ends: list[tuple[tuple[int, str], str | None]] = []
-            for number, outcome in entries.batches[source.id].ended("published").items():
-                ends.append((ended_at(outcome), f"attempt {number} of {source.key} read its records corrected"))
-            for batch in session.scalars(newer).all() if unit_targets(pipeline, source) else ():
-                ends += [(ended_at(o), None) for o in entries.batches[batch.id].ended("published").values()]
-            later = sorted((end for end in ends if end[0] > done), key=lambda end: end[0])
-            if later:
-                replay.status, replay.reason = "superseded", later[0][1]
+    for replay in session.scalars(select(Batch).where(Batch.origin == "replay", Batch.status == "published")).all():
+        done = max(ended_at(o) for o in entries.batches[replay.id].ended("published").values())
+        source = session.get_one(Batch, (replay.window or {})["source"])
+        ends: list[tuple[Moment, str | None]] = [(moment, None) for moment in taken.get(replay.id, ())]
+        for number, outcome in entries.batches[source.id].ended("published").items():
+            ends.append((ended_at(outcome), f"attempt {number} of {source.key} read its records corrected"))
+        later = sorted((end for end in ends if end[0] > done), key=lambda end: end[0])
+        if later:
+            replay.status, replay.reason = "superseded", later[0][1]
 
 
 def _go_on_above(session: Session) -> None:

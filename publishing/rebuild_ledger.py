@@ -86,7 +86,7 @@ def _all_alone(lake: Lake, catalog: Catalog) -> Iterator[None]:
 def _fill(lake: Lake, catalog: Catalog, also: Sequence[Restore], fresh: Ledger, kept: str | None) -> Rebuilt:
     entries = read_journal(lake.journal.root)
     with fresh.write() as session:
-        restore_batches(session, entries, catalog)
+        restore_batches(session, entries)
         restore_decisions(session, entries)
         restore_landing(session, entries.landing)
         for restore in also:

@@ -50,19 +50,10 @@ def replaced_by(session: Session, pipeline: CheckedPipeline, newest: Batch) -> l
 
 def is_replaced(session: Session, pipeline: CheckedPipeline, batch: Batch) -> bool:
     """Whether a newer batch of its unit was published and is not taken back."""
-    return _newer(session, pipeline, batch, Batch.status.not_in(GONE))
-
-
-def is_heir(session: Session, pipeline: CheckedPipeline, batch: Batch) -> bool:
-    """Whether what had replaced it was taken back, and nothing else stands in its place."""
-    return _newer(session, pipeline, batch, Batch.status.in_(GONE)) and not is_replaced(session, pipeline, batch)
-
-
-def _newer(session: Session, pipeline: CheckedPipeline, batch: Batch, which: ColumnElement[bool]) -> bool:
     if not unit_targets(pipeline, batch):
         return False
-    files = Batch.origin != "replay"
-    newer = select(Batch.id).where(of_unit(pipeline, batch), Batch.arrival > batch.arrival, files, which)
+    stays = Batch.origin != "replay", Batch.status.not_in(GONE)
+    newer = select(Batch.id).where(of_unit(pipeline, batch), Batch.arrival > batch.arrival, *stays)
     return session.scalars(newer.where(published_once()).limit(1)).first() is not None
 
 

@@ -21,7 +21,7 @@ from publishing.verify_tables import published, verify_tables
 def verify(lake: Lake, catalog: Catalog, application: str | None = None, hashes: bool = True) -> list[Difference]:
     """Every difference; of one application where it is named. Without `hashes` raw files are told by their size."""
     entries = read_journal(lake.journal.root)
-    found = [*verify_ledger(lake, catalog, entries, application), *verify_raw(lake, hashes, application)]
+    found = [*verify_ledger(lake, entries, application), *verify_raw(lake, hashes, application)]
     known = published(lake)
     if application is not None:
         catalog = replace(catalog, applications=tuple(a for a in catalog.applications if a.name == application))

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pipeline_xml.checked import Catalog
 from publishing.decisions import BatchDecision, Correction
 from publishing.differences import Difference
 from publishing.journal_entries import Entries
@@ -53,13 +52,13 @@ class Told:
         return known, told
 
 
-def verify_ledger(lake: Lake, catalog: Catalog, entries: Entries, app: str | None) -> Iterator[Difference]:
+def verify_ledger(lake: Lake, entries: Entries, app: str | None) -> Iterator[Difference]:
     """Everything the journal tells, told by a ledger made from it and compared row by row."""
     with tempfile.TemporaryDirectory(prefix="datalake-verify-") as folder:
         told = Ledger(f"sqlite:///{Path(folder) / 'ledger.db'}")
         try:
             with told.write() as session:
-                restore_batches(session, entries, catalog)
+                restore_batches(session, entries)
                 restore_decisions(session, entries)
             with lake.ledger.read() as ours, told.read() as theirs:
                 both = Told(ours, theirs, app)

@@ -15,7 +15,7 @@ from processing import frame as f
 from publishing.differences import Difference
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
-from publishing.targets import replaces_unit
+from publishing.targets import unit_name
 from publishing.verify_ledger import GOING_ON
 from resources.lake_table import LakeTable, Snapshot
 
@@ -140,7 +140,7 @@ def _rows(
         return
     subject = f"{each.batch.key} in {name}"
     replaced = each.batch.status == "superseded" and (
-        each.batch.origin == "replay" or replaces_unit(target, each.batch)
+        each.batch.origin == "replay" or snapshot.transaction(unit_name(target, each.batch)) > each.batch.arrival
     )
     if not each.stands or replaced or _waits(snapshot, each):
         if rows:

@@ -330,8 +330,22 @@ def accepted_before_its_replay(feed: Decided) -> None:
     assert feed.rows("staging.feed", "id", "_batch_id") == [("a", source), ("b", source)]
 
 
+def another_mode(feed: Decided) -> None:
+    """What was replaced under one definition stays so under the next, and what was not is not."""
+    given = {"pattern": f".*_{DATED}.csv", "snapshot": True}
+    whole = '<hive table="staging.feed" mode="overwrite"/>'
+    for day, targets in ((1, APPEND), (2, whole), (3, APPEND)):
+        feed.define(targets, **given)
+        for name in "ab":
+            feed.land(f"{name}_2024010{day}.csv", "id,v", f"{name}{day},1", "x,x")
+            feed.run()
+    assert feed.rows("staging.feed", "id") == ["a1", "a3", "b1", "b2", "b3"]
+    assert feed.statuses().count("superseded") == 1
+
+
 STORIES = [corrected, taken_back, units, held, merged, moved, a_replay_held, failed, released_late, read_whole]
-STORIES += [an_attempt_held, taken_back_while_held, won_again, rebuilt_with_replays, accepted_before_its_replay]
+STORIES += [another_mode, an_attempt_held, taken_back_while_held, won_again, rebuilt_with_replays]
+STORIES += [accepted_before_its_replay]
 
 
 @pytest.mark.parametrize("story", STORIES)
