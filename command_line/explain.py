@@ -196,7 +196,7 @@ def _target(target: CheckedTarget) -> dict[str, Any]:
     written = target.target
     hive = isinstance(written, HiveTarget)
     return {
-        "kind": written.format if isinstance(written, HiveTarget) else "csv",
+        "kind": written.format if isinstance(written, HiveTarget) else written.kind,
         "asset": "/".join(target.asset),
         "mode": written.mode,
         "path": None if isinstance(written, HiveTarget) else written.path,

@@ -199,4 +199,4 @@ def _reference_keys(checked: CheckedPipeline) -> Iterable[dg.AssetKey]:
 
 
 def _target_kind(target: CheckedTarget) -> str:
-    return "csv" if isinstance(target.target, CsvTarget) else target.target.format
+    return target.target.kind if isinstance(target.target, CsvTarget) else target.target.format

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline_xml.check_targets import PLAIN_FILES
 from pipeline_xml.checked import CheckedSource, Column, Dataset
 from pipeline_xml.contract import Contract, Field
 from pipeline_xml.lake_tables import report_bad_table, table_name
-from pipeline_xml.model import CsvSource, HiveSource, LandingZone, OtherSource
+from pipeline_xml.model import CsvSource, HiveSource, HiveTarget, LandingZone, OtherSource
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
 from pipeline_xml.types import STRING
 
@@ -137,6 +138,11 @@ def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
     given = None
     if source.schema_ref:
         given = around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, source.place("schemaRef"))
+    if (plain := _plain_files(check, table)) is not None:
+        message = f"'{source.table}' is written as {plain} files, and a source is a table with versions"
+        hint = 'write it as format="delta"'
+        PLAIN_FILES.report(check.problems, message, source.place("table"), hint=hint)
+        return None
     unread = any(a.name == table[0] and "pipeline" in a.unread for a in around.applications)
     if written is None and (table in around.writers or unread):
         return None  # its writer has errors of its own
@@ -149,6 +155,15 @@ def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
         return None
     check.sources[source.id] = CheckedSource(source, contract, upstream=table)
     return contract
+
+
+def _plain_files(check: PipelineCheck, table: tuple[str, str, str]) -> str | None:
+    """The format of a table that is no delta table."""
+    writer = check.around.writers.get(table)
+    for target in writer.targets if writer else ():
+        if isinstance(target, HiveTarget) and table_name(target.table, writer.app if writer else "") == table:
+            return target.format if target.format != "delta" else None
+    return None
 
 
 def _tables(check: PipelineCheck) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline_xml.check_steps import result_name
-from pipeline_xml.checked import CheckedTarget, Dataset
+from pipeline_xml.checked import CheckedTarget, Dataset, FilesTarget
 from pipeline_xml.contract import Contract
 from pipeline_xml.lake_tables import Table, report_bad_table, table_name
 from pipeline_xml.model import LAYERS, CsvTarget, HiveTarget, OtherTarget, Target
@@ -20,6 +20,11 @@ UNKNOWN_DATASET = code("LK120", "A target's source is no dataset of this pipelin
 WHICH_DATASET = code("LK121", "Several sources and no transformation: a target has to name the source it writes.")
 FOREIGN_TABLE = code("LK122", "A table of another application can be read, never written.")
 UNLIKE_CONTRACT = code("LK411", "The dataset a target writes does not have the columns of the target's contract.")
+PLAIN_FILES = code(
+    "LK124",
+    "A table of parquet or orc files has a folder a business date, no other partitions, and no versions to read.",
+)
+DATE_FOLDER = "_business_date"
 BAD_PATH = code(
     "LK123", "An export's path leaves the application's data folder, or has a directive other than %Y %m %d."
 )
@@ -36,6 +41,8 @@ def check_targets(check: PipelineCheck) -> tuple[CheckedTarget, ...]:
             resolved = _hive(check, target, dataset)
             found += [resolved] if resolved else []
         else:
+            if target.compression == "snappy":
+                check.cannot_run("text packed by snappy, which readers do not agree on", target.place("compression"))
             asset = _csv_asset(check, target, {t.asset for t in found})
             found += [CheckedTarget(target, dataset, asset)] if dataset and asset else []
     return tuple(found)
@@ -69,8 +76,6 @@ def _hive(check: PipelineCheck, target: HiveTarget, dataset: Dataset | None) -> 
         return None
     if table[0] != check.pipeline.app:
         FOREIGN_TABLE.report(check.problems, f"'{target.table}' belongs to '{table[0]}'", target.place("table"))
-    if target.format != "delta":
-        check.cannot_run(f"format {target.format}", target.place("format"))
     contract = None
     if target.schema_ref:
         where = target.place("schemaRef")
@@ -86,10 +91,28 @@ def _hive(check: PipelineCheck, target: HiveTarget, dataset: Dataset | None) -> 
     order = (
         target.order_by or _from_contract(dataset, contract, "order_by") or _from_contract(dataset, known, "order_by")
     )
+    if target.format != "delta" and target.mode != "merge":
+        return CheckedTarget(_files(check, target, table), dataset, table, contract)
     _columns_exist(check, target, dataset, "keys", target.keys)
     _columns_exist(check, target, dataset, "orderBy", target.order_by)
     _columns_exist(check, target, dataset, "partitionBy", target.partition_by, PARTITION_COLUMNS)
     return CheckedTarget(target, dataset, table, contract, keys, order)
+
+
+def _files(check: PipelineCheck, target: HiveTarget, table: Table) -> FilesTarget:
+    """A table of parquet or orc files: there is no log that could say which rows are whose, so a folder does."""
+    for name in target.partition_by:
+        if name != DATE_FOLDER:
+            message = f"a table of {target.format} files cannot be partitioned by {name}"
+            PLAIN_FILES.report(check.problems, message, target.item_place("partitionBy", name), (DATE_FOLDER,))
+    return FilesTarget(
+        path=f"{table[1]}/{table[2]}/{DATE_FOLDER}=%Y-%m-%d",
+        mode="overwrite" if target.mode == "overwrite" else "append",
+        source=target.source,
+        format="orc" if target.format == "orc" else "parquet",
+        where=target.where,
+        places=target.places,
+    )
 
 
 def _from_contract(dataset: Dataset, contract: Contract | None, which: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pipeline_xml.contract import Contract, Field
 from pipeline_xml.expressions import Expression
@@ -213,6 +213,17 @@ class CheckedSource:
     zone: LandingZone | None = None
     upstream: tuple[str, str, str] | None = None  # (app, layer, table) of a lake table
     control_contract: Contract | None = None  # of the control record, where it names a schemaRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesTarget(CsvTarget):
+    """A lake table of plain files, without versions: written like an export, a folder a business date."""
+
+    format: Literal["parquet", "orc"]
+
+    @property
+    def kind(self) -> str:
+        return self.format
 
 
 @dataclass(frozen=True, slots=True)

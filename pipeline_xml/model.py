@@ -204,6 +204,10 @@ class CsvTarget(Node):
     header: bool = True
     delimiter: str = ","
 
+    @property
+    def kind(self) -> str:
+        return "csv"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherTarget(Node):

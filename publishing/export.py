@@ -7,11 +7,11 @@ import gzip
 import json
 import os
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline_xml.checked import CheckedTarget, RowOrder
+from pipeline_xml.checked import CheckedTarget, FilesTarget, RowOrder
 from pipeline_xml.model import CsvTarget
 from processing import frame as f
 from publishing import failpoints
@@ -22,7 +22,8 @@ from publishing.targets import Publication, Superseded
 from resources.lake_table import DataFile
 
 MANIFEST = "_manifest.json"
-_ENDINGS = {"gzip": ".csv.gz", "bzip2": ".csv.bz2", "none": ".csv"}
+_ENDINGS = {"parquet": ".parquet", "orc": ".orc"}
+_PACKED = {"gzip": ".csv.gz", "bzip2": ".csv.bz2", "none": ".csv"}
 
 
 class ExportExists(Exception):
@@ -55,7 +56,8 @@ def export_csv(
     if chosen.mode == "overwrite" and any(p["arrival"] > given.batch.arrival for p in others):
         raise Superseded(f"a newer export stands in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"part-{given.batch.id}-{given.manifest.attempt:04d}{_ENDINGS[chosen.compression]}"
+    ending = _ENDINGS.get(chosen.kind) or _PACKED[chosen.compression]
+    name = f"part-{given.batch.id}-{given.manifest.attempt:04d}{ending}"
     rows = _write(folder, name, target, given.staged, files)
     part = {**ours, "arrival": given.batch.arrival, "file": name, "rows": rows, "run": given.run_id}
     kept = others if chosen.mode == "append" else []
@@ -97,7 +99,6 @@ def _write(folder: Path, name: str, target: CheckedTarget, staged: Path, files: 
     """In the order of the dataset's sort. Without one groups are sorted by all columns, so that the same ones make the
     same bytes, and records stay as they were staged."""
     import pyarrow as pa
-    import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
     chosen, columns = target.target, list(target.dataset.names)
@@ -111,22 +112,48 @@ def _write(folder: Path, name: str, target: CheckedTarget, staged: Path, files: 
     if ordered and files:
         parts = iter([_sorted(pa.concat_tables(parts), target.dataset.order, ties or columns).select(columns)])
     aside = folder / f".{name}.{uuid.uuid4().hex}"
-    rows = 0
-    options = pc.WriteOptions(include_header=False, delimiter=chosen.delimiter)
+    write = _csv if chosen.kind == "csv" else _tables
     try:
         with aside.open("xb") as plain:
-            with _compressed(plain, chosen.compression) as out:
-                if chosen.header:
-                    out.write((chosen.delimiter.join(f'"{c}"' for c in columns) + "\n").encode())
-                for part in parts:
-                    pc.write_csv(part, out, options)
-                    rows += part.num_rows
+            rows = write(plain, target, parts)
             plain.flush()
             os.fsync(plain.fileno())
         aside.replace(folder / name)
     finally:
         aside.unlink(missing_ok=True)
     return rows
+
+
+def _csv(plain: IO[bytes], target: CheckedTarget, parts: Iterable[Any]) -> int:
+    import pyarrow.csv as pc
+
+    chosen, rows = target.target, 0
+    assert isinstance(chosen, CsvTarget)  # noqa: S101 - the caller chose by kind
+    options = pc.WriteOptions(include_header=False, delimiter=chosen.delimiter)
+    with _compressed(plain, chosen.compression) as out:
+        if chosen.header:
+            out.write((chosen.delimiter.join(f'"{c}"' for c in target.dataset.names) + "\n").encode())
+        for part in parts:
+            pc.write_csv(part, out, options)
+            rows += part.num_rows
+    return rows
+
+
+def _tables(plain: IO[bytes], target: CheckedTarget, parts: Iterable[Any]) -> int:
+    """Parquet or ORC, compressed by zstd, whatever the engine; of the dataset's types also where there is no row."""
+    import pyarrow as pa
+    import pyarrow.orc
+    import pyarrow.parquet
+
+    from processing.arrow_types import arrow_type
+
+    schema = pa.schema([(c.name, arrow_type(c.type)) for c in target.dataset.columns])
+    rows = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+    if isinstance(target.target, FilesTarget) and target.target.format == "orc":
+        pyarrow.orc.write_table(rows, plain, compression="zstd")
+    else:
+        pyarrow.parquet.write_table(rows, plain, compression="zstd")
+    return int(rows.num_rows)
 
 
 def _sorted(rows: Any, order: RowOrder | None, ties: Sequence[str]) -> Any:

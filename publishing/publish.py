@@ -73,7 +73,8 @@ def publish_targets(
                 written = sum(item.records for item in rows)
                 exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
                 folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
-                targets.append(TargetOutcome("csv", name, str(folder), None, written if exported is None else exported))
+                written = written if exported is None else exported
+                targets.append(TargetOutcome(chosen.kind, name, str(folder), None, written))
                 taken = True
                 continue
             table = lake.table(target.asset)

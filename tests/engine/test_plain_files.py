@@ -1,0 +1,79 @@
+"""Tables of Parquet or ORC files: a folder a business date, its manifest names what counts, another reader sees it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.orc as orc
+import pyarrow.parquet as pq
+import pytest
+
+from publishing.lake import open_lake
+from publishing.verify import verify
+from resources.engine import Engine
+from tests.promised_feed import DATED, NUMBER, Feed
+
+READERS = {"parquet": pq.read_table, "orc": orc.read_table}
+PATTERN = f"{DATED}.*\\.csv"
+MONEY = {"type": "number", "x-type": "decimal(10,2)"}
+
+
+@pytest.fixture
+def feed(tmp_path: Path, engine: Engine) -> Feed:
+    return Feed(tmp_path, engine)
+
+
+def target(form: str, mode: str) -> str:
+    return f'<hive table="staging.feed" format="{form}" mode="{mode}" partitionBy="_business_date"/>'
+
+
+def rows(feed: Feed, form: str, day: str) -> list[dict[str, Any]]:
+    """What the parts that the manifest names hold; nothing else may lie there."""
+    folder = feed.folder("staging.feed") / f"_business_date={day}"
+    parts = json.loads((folder / "_manifest.json").read_text())["parts"]
+    assert {p.name for p in folder.iterdir()} == {"_manifest.json", *(part["file"] for part in parts)}
+    found = [READERS[form](folder / part["file"]) for part in parts]
+    assert [str(t) for t in found[0].schema.types] == ["string", "int32", "decimal128(10, 2)"]
+    return sorted((row for table in found for row in table.to_pylist()), key=str)
+
+
+def row(name: str, v: int | None, m: str | None = None) -> dict[str, Any]:
+    return {"id": name, "v": v, "m": Decimal(m) if m else None}
+
+
+def differences(feed: Feed) -> list[Any]:
+    with open_lake(feed.settings, feed.catalog(), feed.engine) as lake:
+        return list(verify(lake, feed.catalog()))
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_parts_are_added_and_replaced_by_their_batch(feed: Feed, form: str) -> None:
+    feed.define(target(form, "append"), pattern=PATTERN, v=NUMBER, m=MONEY)
+    feed.land("20240105_a.csv", "id,v,m", "a,1,1.10", "b,,2", "c,x,3")
+    (outcome,) = feed.run()
+    assert [(t.kind, t.name, t.rows_written) for t in outcome.targets] == [(form, "app/staging/feed", 2)]
+    feed.land("20240105_b.csv", "id,v,m", "d,4,")
+    feed.land("20240106_c.csv", "id,v,m", "e,5,")
+    feed.run()
+    assert rows(feed, form, "2024-01-05") == [row("a", 1, "1.10"), row("b", None, "2.00"), row("d", 4)]
+    assert rows(feed, form, "2024-01-06") == [row("e", 5)]
+    feed.run(reprocess=True)
+    assert rows(feed, form, "2024-01-05") == [row("a", 1, "1.10"), row("b", None, "2.00"), row("d", 4)]
+    assert differences(feed) == []
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_an_overwrite_replaces_the_date_even_by_nothing(feed: Feed, form: str) -> None:
+    feed.define(target(form, "overwrite"), pattern=PATTERN, snapshot=True, v=NUMBER, m=MONEY)
+    feed.land("20240105_a.csv", "id,v,m", "a,1,", "b,2,")
+    feed.run()
+    feed.land("20240105_b.csv", "id,v,m", "z,26,")
+    feed.run()
+    assert rows(feed, form, "2024-01-05") == [row("z", 26)]
+    feed.land("20240105_c.csv", "id,v,m")
+    feed.run()
+    assert rows(feed, form, "2024-01-05") == []
+    assert differences(feed) == []
