@@ -19,6 +19,7 @@ from publishing.inputs import approved, attempt_input, aware, file_faults, lande
 from publishing.journal import attempt_entry
 from publishing.journal_entries import journal_scans
 from publishing.lake import Lake
+from publishing.leaving import let_go
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.manifest import Manifest
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome
@@ -43,6 +44,9 @@ def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str
     with lake.ledger.read() as session:
         passes = waived(session, batch.id, pipeline.rule_hash)
     faults = file_faults(pipeline, batch, files, passes)
+    if attempt.number > 1 and batch.origin == "files" and let_go(lake, pipeline, batch, files, faults):
+        files = [item for item in files if item.arrival not in faults]
+        faults = {}
     if faults:
         outcome = held_by_file(batch, files, attempt, faults)
         return end_attempt(lake, pipeline, batch, files, attempt, replace(outcome, seconds=time.monotonic() - begun))

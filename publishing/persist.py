@@ -56,12 +56,12 @@ def _unit(pipeline: CheckedPipeline, item: Arrived) -> tuple[Any, ...]:
 
 def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequence[Arrived]) -> None:
     first = members[0]
-    identity = _free_identity(session, pipeline.key, first.business_date, sorted(m.delivery_key for m in members))
+    identity = free_identity(session, pipeline.key, first.business_date, sorted(m.delivery_key for m in members))
     files = []
     held = next((m.fault for m in members if m.fault), None)
     batch = Batch(
         id=identity,
-        key=_free_key(session, first.business_date, first.name, len(members), identity),
+        key=free_key(session, first.business_date, first.name, len(members), identity),
         pipeline=pipeline.key,
         business_date=first.business_date,
         origin="files",
@@ -84,7 +84,7 @@ def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequenc
     batch.arrival = max(f.arrival for f in files)
 
 
-def _free_identity(session: Session, pipeline: str, day: date, deliveries: Sequence[str]) -> str:
+def free_identity(session: Session, pipeline: str, day: date, deliveries: Sequence[str]) -> str:
     """The hash of the members. Of the same files delivered again after a withdrawal, the next one."""
     parts = [pipeline, day.isoformat(), *deliveries]
     identity, before = digest(*parts)[:32], 0
@@ -117,7 +117,7 @@ def _landed(
     )
 
 
-def _free_key(session: Session, day: date, first: str, members: int, batch_id: str) -> str:
+def free_key(session: Session, day: date, first: str, members: int, batch_id: str) -> str:
     """Four digits are enough until two names of a day begin alike: then the whole id."""
     short = batch_key(day, first, members, batch_id)
     taken = session.scalar(select(Batch.id).where(Batch.key == short))

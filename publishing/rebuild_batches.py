@@ -55,6 +55,12 @@ def batch_documents(entries: Entries) -> dict[str, Document]:
     for each in entries.batches.values():
         if each.batch is not None:
             found.setdefault(each.id, each.batch)
+    for each in entries.batches.values():
+        for left in each.of_kind("left"):  # a file that was found broken later, a batch of its own since
+            gone = {item["arrival"] for item in left["files"]}
+            stays = [item for item in found[each.id]["files"] if item["arrival"] not in gone]
+            found[each.id] = {**found[each.id], "files": stays}
+            found[left["batch"]] = left
     return dict(sorted(found.items(), key=lambda item: (item[1]["arrival"], item[0])))
 
 

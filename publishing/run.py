@@ -81,8 +81,11 @@ def run_pipeline(
         apply_discards(lake, pipeline.key)
         if reprocess:
             _reopen(lake, pipeline, business_date)
-        for batch in _open_batches(lake, pipeline, business_date):
-            ended(run_apart(lake, pipeline, batch, run_id))
+        seen: set[str] = set()
+        while fresh := [b for b in _open_batches(lake, pipeline, business_date) if b.id not in seen]:
+            for batch in fresh:  # a file that left its batch is one of its own, and comes after them
+                seen.add(batch.id)
+                ended(run_apart(lake, pipeline, batch, run_id))
         settle_moved(lake, pipeline.key)
     failures = (outcome.reason for outcome in outcomes if outcome.status == "failed")
     return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes), next(failures, None))
