@@ -58,7 +58,8 @@ class BatchEntries:
 class Entries:
     """All by id: `copied` are claims whose files were copied, `reopened` the attempts that a batch was asked for.
 
-    `taken_back` says when a batch was out of every target; `newest_runs` when the newest run of a pipeline began.
+    `taken_back` says when a batch was out of every target; `newest_runs` when the newest run of a pipeline began;
+    `asked_for` the attempts (batch, number) that were asked for because of a correction.
     """
 
     batches: dict[str, BatchEntries] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Entries:
     copied: dict[str, Document] = field(default_factory=dict)
     reopened: dict[str, set[int]] = field(default_factory=dict)
     taken_back: dict[str, str] = field(default_factory=dict)
+    asked_for: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     newest_runs: dict[str, str] = field(default_factory=dict)
     audit: list[Document] = field(default_factory=list)
     landing: list[Document] = field(default_factory=list)
@@ -79,17 +81,24 @@ def journal_scans(lake: Lake, pipeline: str, batch_id: str, attempt: int, scans:
 
 
 def journal_reopened(
-    lake: Lake, pipeline: str, attempts: Mapping[str, int], taken_back: Mapping[str, int] | None = None
+    lake: Lake,
+    pipeline: str,
+    attempts: Mapping[str, int],
+    taken_back: Mapping[str, int] | None = None,
+    corrections: Mapping[str, str] | None = None,
 ) -> None:
     """That batches were asked for again (batch id -> the attempt they get), in one entry, all of them or none.
 
-    With `taken_back` (batch id -> attempt) also that these are out of every target, which is why the others come back.
+    With `taken_back` (batch id -> attempt) also that these are out of every target, which is why the others come back;
+    with `corrections` (correction -> batch id) that they come for these.
     """
     if not attempts and not taken_back:
         return
     content: Document = {"pipeline": pipeline, "batches": dict(sorted(attempts.items()))}
     if taken_back:
         content["taken_back"] = dict(sorted(taken_back.items()))
+    if corrections:
+        content["corrections"] = dict(sorted(corrections.items()))
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
     lake.journal.write(f"{REOPENED}/{pipeline}/{digest}.json", {**content, "at": now().isoformat()})
 
@@ -114,6 +123,8 @@ def read_journal(root: Path) -> Entries:
             asked = _read(path)
             for batch, attempt in asked["batches"].items():
                 found.reopened.setdefault(batch, set()).add(attempt)
+            for correction, batch in asked.get("corrections", {}).items():
+                found.asked_for.setdefault(correction, set()).add((batch, asked["batches"][batch]))
             found.taken_back |= dict.fromkeys(asked.get("taken_back", ()), asked.get("at", ""))
         elif parts[0] == RUNS and len(parts) == 5:
             if path.name.endswith(".opened.json"):

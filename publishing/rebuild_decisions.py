@@ -46,7 +46,10 @@ def restore_decisions(session: Session, entries: Entries) -> None:
 
 
 def published_by(entries: Entries) -> dict[str, str]:
-    """Correction -> the replay it belongs to, else the batch of the first published attempt that obeyed it."""
+    """Correction -> the replay it belongs to, else the batch of the first published attempt that obeyed it.
+
+    Else the batch whose attempt was asked for because of it, and has not ended.
+    """
     found: dict[str, str] = {}
     obeyed: list[tuple[tuple[int, str], str, list[str]]] = []
     for each in entries.batches.values():
@@ -60,6 +63,11 @@ def published_by(entries: Entries) -> dict[str, str]:
     for _, batch_id, ids in sorted(obeyed):
         for correction in ids:
             found.setdefault(correction, batch_id)
+    for correction, asked in entries.asked_for.items():
+        for batch_id, number in sorted(asked):
+            attempts = entries.batches[batch_id].attempts if batch_id in entries.batches else {}
+            if not any("outcome" in each for n, each in attempts.items() if n >= number):
+                found.setdefault(correction, batch_id)
     return found
 
 

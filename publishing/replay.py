@@ -89,7 +89,8 @@ def persist_replays(
             publishing = source if replays_by_attempt(pipeline) else _replay_batch(session, source, corrections)
             if publishing is source:
                 source.status, source.attempt = "open", source.attempt + 1
-                journal_reopened(lake, pipeline.key, {source.id: source.attempt})
+                given = dict.fromkeys((correction.id for correction in corrections), source.id)
+                journal_reopened(lake, pipeline.key, {source.id: source.attempt}, corrections=given)
             for correction in corrections:
                 correction.replay_id = publishing.id
             made.append((publishing.id, source_id))

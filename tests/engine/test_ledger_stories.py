@@ -19,10 +19,11 @@ from sensors.remediation import breaches_in
 from stewardship import batch_decisions
 from stewardship.escalations import Deadline
 from stewardship.journaled import journal_all
+from stewardship.replay import ask
 from stewardship.stores import Approval, Assignment
 from tests.ledger_rows import made_again
 from tests.promised_feed import APPEND, DATED, MERGE
-from tests.steward_feed import APPROVER, StewardFeed
+from tests.steward_feed import APPROVER, STEWARD, StewardFeed
 
 
 class Decided(StewardFeed):
@@ -343,8 +344,22 @@ def another_mode(feed: Decided) -> None:
     assert feed.statuses().count("superseded") == 1
 
 
+def asked_for(feed: Decided) -> None:
+    """A replay by the next attempt that was asked for and not begun: the next that is asked for ends it."""
+    feed.define('<hive table="staging.feed" mode="overwrite"/>', pattern=f".*_{DATED}.csv", snapshot=True)
+    feed.land("a_20240101.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a_20240101.csv:2": {"v": "2"}})
+    with feed.open() as (lake, pipeline):
+        ask(lake, pipeline, STEWARD)
+    made_again(feed)
+    (done,) = feed.replay()
+    assert (done.status, done.attempt) == ("published", 2)
+    assert feed.rows("staging.feed", "id") == ["a", "b"]
+
+
 STORIES = [corrected, taken_back, units, held, merged, moved, a_replay_held, failed, released_late, read_whole]
-STORIES += [another_mode, an_attempt_held, taken_back_while_held, won_again, rebuilt_with_replays]
+STORIES += [another_mode, asked_for, an_attempt_held, taken_back_while_held, won_again, rebuilt_with_replays]
 STORIES += [accepted_before_its_replay]
 
 
