@@ -24,7 +24,7 @@ from pipeline_xml.checked import (
 from pipeline_xml.contract import Constraints, Contract, Field
 from pipeline_xml.expressions.tree import Binding, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.location import Location
-from pipeline_xml.model import CsvSource, HiveTarget, JobPipeline, Node, Workflow
+from pipeline_xml.model import FileSource, HiveTarget, JobPipeline, Node, Workflow
 from pipeline_xml.types import DataType
 
 
@@ -102,14 +102,14 @@ def _exceptions(checked: CheckedPipeline) -> list[str]:
 
 def _source(source: CheckedSource) -> dict[str, Any]:
     written = source.source
-    if isinstance(written, CsvSource):
+    if isinstance(written, FileSource):
         said = plain(written)
         place = f"{source.zone.uri} (landing zone {source.zone.id})" if source.zone else written.path
     else:
         said, place = {"read": written.read}, "/".join(source.upstream or ())
     return {
         "id": written.id,
-        "kind": "csv" if isinstance(written, CsvSource) else "hive",
+        "kind": written.kind if isinstance(written, FileSource) else "hive",
         "from": place,
         "attributes": said,
         "contract": _contract(source.contract),

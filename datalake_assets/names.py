@@ -7,7 +7,7 @@ import re
 import dagster as dg
 
 from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, Reference
-from pipeline_xml.model import CsvSource, Grain, JobPipeline
+from pipeline_xml.model import FileSource, Grain, JobPipeline
 
 CLAIM_TAG = "datalake/claim"
 CLAIM_PIPELINE_TAG = "datalake/claim_pipeline"
@@ -105,4 +105,4 @@ def owners(owner: str) -> list[str]:
 
 
 def source_kind(source: CheckedSource) -> str:
-    return "csv" if isinstance(source.source, CsvSource) else "delta"
+    return source.source.kind if isinstance(source.source, FileSource) else "delta"

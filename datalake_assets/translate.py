@@ -14,7 +14,7 @@ from datalake_assets.freshness import freshness_policy
 from datalake_assets.previews import previews_accepted
 from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedSource, CheckedTarget
 from pipeline_xml.location import Location
-from pipeline_xml.model import CsvSource, CsvTarget, Grain, LandingZone
+from pipeline_xml.model import CsvTarget, FileSource, Grain, LandingZone
 
 Grains = Mapping[tuple[str, str, str], Grain]  # grain of each lake table that the loaded applications write
 
@@ -156,7 +156,7 @@ def _zone_spec(root: Path, zone: LandingZone) -> dg.AssetSpec:
 
 def _source_spec(root: Path, key: dg.AssetKey, source: CheckedSource) -> dg.AssetSpec:
     app, room, name = key.path
-    path = source.source.path if isinstance(source.source, CsvSource) else None
+    path = source.source.path if isinstance(source.source, FileSource) else None
     return dg.AssetSpec(
         key,
         group_name=group(app, room),

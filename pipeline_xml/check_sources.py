@@ -9,7 +9,16 @@ from pipeline_xml.check_targets import PLAIN_FILES
 from pipeline_xml.checked import CheckedSource, Column, Dataset
 from pipeline_xml.contract import Contract, Field
 from pipeline_xml.lake_tables import report_bad_table, table_name
-from pipeline_xml.model import CsvSource, HiveSource, HiveTarget, LandingZone, OtherSource
+from pipeline_xml.model import (
+    CsvSource,
+    FileSource,
+    HiveSource,
+    HiveTarget,
+    JsonSource,
+    LandingZone,
+    OtherSource,
+    ParquetSource,
+)
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
 from pipeline_xml.types import STRING
 
@@ -19,11 +28,12 @@ if TYPE_CHECKING:
 NO_CONTRACT = code(
     "LK410", "A source whose columns nobody has declared: it needs schemaRef, or columns for texts only."
 )
-UNKNOWN_ZONE = code("LK601", "A csv source's landing names no landingZone of the application.")
+UNKNOWN_ZONE = code("LK601", "A source's landing names no landingZone of the application.")
 UNKNOWN_TABLE = code("LK112", "A lake table that no pipeline writes, read without a schemaRef of its own.")
 CONTROL_FIELD = code("LK113", "A field number of the control record beyond the fields that its schemaRef has.")
 TOTAL_COLUMN = code("LK160", "A control total sums a column that is none of int, bigint or decimal.")
 _EXACT = ("int", "bigint", "decimal")
+FORMAT_OF_PARQUET = code("LK117", "The contract of a parquet source says how its dates are written; they are no texts.")
 INFERRED = code("LK114", "inferSchema guesses types from data; a contract says what was agreed.", "warning")
 INFERRED_IN_PROD = code("LK115", "inferSchema is refused in the prod environment.")
 
@@ -89,7 +99,27 @@ def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
     return contract
 
 
-def _zone(check: PipelineCheck, source: CsvSource) -> LandingZone | None:
+def _typed(check: PipelineCheck, source: JsonSource | ParquetSource) -> Contract | None:
+    """Files whose values have types of their own, which are held against the contract's all the same."""
+    zone = _zone(check, source)
+    if source.schema_ref is None:
+        hint = "add <schemaRef>schemas/….json</schemaRef>"
+        NO_CONTRACT.report(check.problems, f"source '{source.id}' has no contract", source.where, hint=hint)
+        return None
+    pipeline, where = check.pipeline, source.place("schemaRef")
+    contract = check.around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, where)
+    if contract is None:
+        return None
+    written = [f.name for f in contract.fields if f.format] if isinstance(source, ParquetSource) else []
+    if written:
+        message = f"x-format of {', '.join(written)} in the contract of the parquet source '{source.id}'"
+        hint = "a parquet file holds dates as dates; leave x-format out"
+        FORMAT_OF_PARQUET.report(check.problems, message, where, hint=hint)
+    check.sources[source.id] = CheckedSource(source, contract, zone)
+    return contract
+
+
+def _zone(check: PipelineCheck, source: FileSource) -> LandingZone | None:
     if source.landing is None:
         return None
     zones = {z.id: z for z in check.application.zones}
@@ -181,6 +211,8 @@ def _other(check: PipelineCheck, source: OtherSource) -> Contract | None:
 
 _CHECKS: Mapping[type, Callable[[PipelineCheck, Any], Contract | None]] = {
     CsvSource: _csv,
+    JsonSource: _typed,
+    ParquetSource: _typed,
     HiveSource: _hive,
     OtherSource: _other,
 }

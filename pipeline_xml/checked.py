@@ -14,8 +14,8 @@ from pipeline_xml.contract import Contract, Field
 from pipeline_xml.expressions import Expression
 from pipeline_xml.location import Location
 from pipeline_xml.model import (
-    CsvSource,
     CsvTarget,
+    FileSource,
     HiveSource,
     HiveTarget,
     JobPipeline,
@@ -208,7 +208,7 @@ class BoundValue:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSource:
-    source: CsvSource | HiveSource
+    source: FileSource | HiveSource
     contract: Contract
     zone: LandingZone | None = None
     upstream: tuple[str, str, str] | None = None  # (app, layer, table) of a lake table

@@ -6,31 +6,19 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline_xml.location import Location
+from pipeline_xml.file_sources import Control as Control  # the model is one: these are named with the others
+from pipeline_xml.file_sources import CsvSource as CsvSource
+from pipeline_xml.file_sources import FileSource as FileSource
+from pipeline_xml.file_sources import JsonSource as JsonSource
+from pipeline_xml.file_sources import ParquetSource as ParquetSource
+from pipeline_xml.file_sources import Total as Total
+from pipeline_xml.node import Node as Node
 
 Layer = Literal["staging", "standardization", "service"]
 LAYERS: tuple[Layer, ...] = ("staging", "standardization", "service")
 Grain = Literal["day", "month", "quarter", "year"]
 Role = Literal["steward", "approver", "auditor"]
 ROLES: tuple[Role, ...] = ("steward", "approver", "auditor")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """`where` is the element; `places` the value of each of its attributes and text children by name.
-
-    Items of list attributes of sources, targets and references have places of their own, named `attribute:item`.
-    """
-
-    where: Location
-    places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
-
-    def place(self, name: str) -> Location:
-        return self.places.get(name, self.where)
-
-    def item_place(self, name: str, item: str) -> Location:
-        """The place of one item of a list attribute; that of the attribute where it is not known."""
-        return self.places.get(f"{name}:{item}", self.place(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,76 +53,6 @@ class ErrorPolicy(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Total(Node):
-    """A total that a control record declares in `field` (from 1): of `counts` (rows), of a column's `sum`, or a `hash`
-    of the file's bytes."""
-
-    field: int
-    counts: Literal["rows"] | None = None
-    sum: str | None = None
-    hash: Literal["sha256", "md5"] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control(Node):
-    """The control record of a file, in the file itself or in a control `file` of its own, which is called like it with
-    another ending. Fields count from 1. `counts` names what the total in `field` counts: `rows`.
-    """
-
-    record: Literal["first", "last"] = "first"
-    file: str | None = None
-    field: int | None = None
-    counts: str = "rows"
-    business_date_field: int | None = None
-    schema_ref: str | None = None
-    totals: tuple[Total, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CsvSource(Node):
-    """Either `path` (wildcards) or `landing` with `pattern` (a regex with named groups).
-
-    `compression` is what its files have to be packed by; None lets the first bytes of each tell. `member_pattern`
-    chooses the members of an archive, and its groups come before those of `pattern`. With `pgp_secret_ref`, the private
-    key, every file has to be encrypted.
-
-    With `supersedes="name"` a file takes the place of the one that came before under its name, for the same business
-    date and sender. `empty_file`: whether a file of no bytes is held, or is a delivery of no records.
-    """
-
-    id: str
-    path: str | None = None
-    landing: str | None = None
-    pattern: str | None = None
-    compression: Literal["gzip", "bzip2", "zstd", "zip", "none"] | None = None
-    member_pattern: str | None = None
-    pgp_secret_ref: str | None = None
-    max_unpacked_bytes: int = 10 * 1024**3
-    header: bool = True
-    delimiter: str = ","
-    quote: str | None = '"'
-    escape: str | None = None
-    encoding: str = "utf-8"
-    null_values: tuple[str, ...] = ("",)
-    comment: str | None = None
-    skip_lines: int = 0
-    columns: tuple[str, ...] = ()
-    infer_schema: bool = False
-    load_policy: Literal["eager", "onDemand"] = "eager"
-    schema_ref: str | None = None
-    control: Control | None = None
-    max_record_bytes: int = 16 * 1024 * 1024
-    snapshot: bool = False
-    supersedes: Literal["none", "name"] = "none"
-    empty_file: Literal["hold", "accept"] = "hold"
-
-    @property
-    def control_inside(self) -> Control | None:
-        """The control record that stands in the file itself, and is none of its data."""
-        return self.control if self.control is not None and self.control.file is None else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HiveSource(Node):
     """A lake table read as a source: `layer.table` of this application or `app.layer.table` of another."""
 
@@ -147,7 +65,7 @@ class HiveSource(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSource(Node):
-    """A source of a kind that is read and checked, and runs in a later version: database, json, parquet, kafka, api."""
+    """A source of a kind that is read and checked, and runs in a later version: database, kafka, api."""
 
     kind: str
     id: str
@@ -156,7 +74,7 @@ class OtherSource(Node):
     sql: str | None = None
 
 
-Source = CsvSource | HiveSource | OtherSource
+Source = FileSource | HiveSource | OtherSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.lake_tables import producers, table_name
-from pipeline_xml.model import Application, CsvSource, CsvTarget, HiveSource, HiveTarget, Node
+from pipeline_xml.model import Application, CsvTarget, FileSource, HiveSource, HiveTarget, Node
 from pipeline_xml.rulebook import Report, catalog_rule, checked_rule
 
 
@@ -42,7 +42,7 @@ def overwrite_needs_snapshot(checked: CheckedPipeline, report: Report) -> None:
     sources = {s.source.id: s.source for s in checked.sources}
     for target in checked.targets:
         source = sources.get(target.dataset.driving)
-        if target.target.mode == "overwrite" and isinstance(source, CsvSource) and not source.snapshot:
+        if target.target.mode == "overwrite" and isinstance(source, FileSource) and not source.snapshot:
             message = f"overwrite from '{source.id}', whose files are parts: a second file would replace the first"
             hint = 'snapshot="true" on the source if a file is the whole of its date, else mode="append"'
             report(message, target.target.place("mode"), hint=hint)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline_xml.cron import cron_fault, ticks
 from pipeline_xml.durations import parse_duration, settle_of
-from pipeline_xml.model import Application, CsvSource, HiveTarget, Node, Pipeline
+from pipeline_xml.model import Application, CsvSource, FileSource, HiveTarget, Node, Pipeline
 from pipeline_xml.rulebook import Report, catalog_rule, pipeline_rule
 
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)(\.(0|[1-9]\d*))?\Z")
@@ -91,8 +91,8 @@ def time_zone(applications: tuple[Application, ...], report: Report) -> None:
 
 @pipeline_rule("LK144")
 def where_files_are(pipeline: Pipeline, report: Report) -> None:
-    """A csv source has a path or a landing zone; a pattern goes with a landing zone; a path stays in its root."""
-    for source in _csv(pipeline):
+    """A source of files has a path or a landing zone; a pattern goes with a landing zone; a path stays in its root."""
+    for source in _files(pipeline):
         if (source.path is None) == (source.landing is None):
             which = "both path and landing" if source.path else "neither path nor landing"
             report(f"source '{source.id}' has {which}", source.where, ("path", "landing"))
@@ -106,7 +106,7 @@ def where_files_are(pipeline: Pipeline, report: Report) -> None:
 def landing_pattern(pipeline: Pipeline, report: Report) -> None:
     """A landing pattern is a regular expression; its named groups are business_date, sender and sequence. So is a
     memberPattern, which chooses the members of a zip from a landing zone."""
-    for source in _csv(pipeline):
+    for source in _files(pipeline):
         for name, pattern in (("pattern", source.pattern), ("memberPattern", source.member_pattern)):
             if pattern is None:
                 continue
@@ -174,6 +174,10 @@ def reserved(pipeline: Pipeline, report: Report) -> None:
             report(f"'{name}' is reserved, this version does not act on it", target.place(name), hint="leave it out")
 
 
+def _files(pipeline: Pipeline) -> Iterable[FileSource]:
+    return (s for s in pipeline.sources if isinstance(s, FileSource))
+
+
 def _csv(pipeline: Pipeline) -> Iterable[CsvSource]:
     return (s for s in pipeline.sources if isinstance(s, CsvSource))
 
@@ -185,7 +189,7 @@ def schedule_meets_sla(applications: tuple[Application, ...], report: Report) ->
         by_job = {ref.id: job.schedule for job in application.jobs if job.schedule for ref in job.refs}
         for pipeline in application.pipelines:
             written = by_job.get(pipeline.id, pipeline.metadata.schedule)
-            waits = any(isinstance(s, CsvSource) and s.path is not None for s in pipeline.sources)
+            waits = any(isinstance(s, FileSource) and s.path is not None for s in pipeline.sources)
             gap = ticks(written).longest_gap() if written and waits and cron_fault(written) is None else None
             limit = _length(pipeline.metadata.sla)
             if gap is not None and limit is not None and gap > limit:

@@ -12,8 +12,10 @@ from pipeline_xml.model import (
     CsvTarget,
     HiveSource,
     HiveTarget,
+    JsonSource,
     OtherSource,
     OtherTarget,
+    ParquetSource,
     Source,
     Target,
     Total,
@@ -47,14 +49,7 @@ def _csv_source(e: Element) -> CsvSource:
     control = e.child("control")
     nulls = a.get("nullValues")
     return CsvSource(
-        id=a["id"],
-        path=a.get("path"),
-        landing=a.get("landing"),
-        pattern=a.get("pattern"),
-        compression=cast(Any, a.get("compression")),
-        member_pattern=a.get("memberPattern"),
-        pgp_secret_ref=a.get("pgpSecretRef"),
-        max_unpacked_bytes=int(a.get("maxUnpackedBytes", str(10 * 1024**3))),
+        **_files(e),
         header=a.get("header", "true") == "true",
         delimiter=character(a.get("delimiter")) or ",",
         quote=character(a.get("quote", '"')),
@@ -66,16 +61,39 @@ def _csv_source(e: Element) -> CsvSource:
         skip_lines=int(a.get("skipLines", "0")),
         columns=items(a.get("columns")),
         infer_schema=a.get("inferSchema") == "true",
-        load_policy=cast(Any, a.get("loadPolicy", "eager")),
-        schema_ref=e.value("schemaRef"),
         control=_control(control) if control else None,
-        max_record_bytes=int(a.get("maxRecordBytes", str(16 * 1024 * 1024))),
-        snapshot=a.get("snapshot") == "true",
-        supersedes=cast(Any, a.get("supersedes", "none")),
-        empty_file=cast(Any, a.get("emptyFile", "hold")),
-        where=e.where,
-        places=e.all_places("columns"),
     )
+
+
+def _files(e: Element) -> dict[str, Any]:
+    """What every source of files may say."""
+    a = e.attributes
+    return {
+        "id": a["id"],
+        "path": a.get("path"),
+        "landing": a.get("landing"),
+        "pattern": a.get("pattern"),
+        "compression": a.get("compression"),
+        "member_pattern": a.get("memberPattern"),
+        "pgp_secret_ref": a.get("pgpSecretRef"),
+        "max_unpacked_bytes": int(a.get("maxUnpackedBytes", str(10 * 1024**3))),
+        "load_policy": a.get("loadPolicy", "eager"),
+        "schema_ref": e.value("schemaRef"),
+        "max_record_bytes": int(a.get("maxRecordBytes", str(16 * 1024 * 1024))),
+        "snapshot": a.get("snapshot") == "true",
+        "supersedes": a.get("supersedes", "none"),
+        "empty_file": a.get("emptyFile", "hold"),
+        "where": e.where,
+        "places": e.all_places("columns"),
+    }
+
+
+def _json_source(e: Element) -> JsonSource:
+    return JsonSource(**_files(e))
+
+
+def _parquet_source(e: Element) -> ParquetSource:
+    return ParquetSource(**_files(e))
 
 
 def _control(e: Element) -> Control:
@@ -177,5 +195,7 @@ def _other_target(e: Element) -> OtherTarget:
     )
 
 
-_SOURCES: dict[str, Callable[[Element], Source]] = {"csv": _csv_source, "hive": _hive_source}
+_SOURCES: dict[str, Callable[[Element], Source]] = {
+    "csv": _csv_source, "json": _json_source, "parquet": _parquet_source, "hive": _hive_source
+}  # fmt: skip
 _TARGETS: dict[str, Callable[[Element], Target]] = {"hive": _hive_target, "csv": _csv_target}

@@ -62,14 +62,14 @@ def places(changes: pa.Table, part: Range) -> Any:
 
 
 def corrected(parsed: Parsed, changes: pa.Table, part: Range, null_values: Sequence[str]) -> Parsed:
-    """The range with the new texts in place. A ragged record that was given every column anew is ragged no more."""
+    """The range with the new texts in place. A broken record that was given every column anew is broken no more."""
     at = places(changes, part)
     columns = parsed.columns
-    ragged = np.array([place for place, _ in parsed.ragged], np.int64)
+    broken = np.array([place for place, _ in parsed.broken], np.int64)
     names = columns.schema.names
-    whole = _sets_all(changes, names) & np.isin(at, ragged)
+    whole = _sets_all(changes, names) & np.isin(at, broken)
     sound = np.ones(part.records, bool)
-    sound[ragged] = False
+    sound[broken] = False
     if whole.any():
         mended = sound.copy()
         mended[at[whole]] = True
@@ -86,8 +86,8 @@ def corrected(parsed: Parsed, changes: pa.Table, part: Range, null_values: Seque
         if SET + name in changes.column_names:
             column = _replaced(column, changes, name, row_of, at, standing, null_values)
         arrays.append(column)
-    left = tuple((place, cells) for place, cells in parsed.ragged if not sound[place])
-    return replace(parsed, columns=pa.RecordBatch.from_arrays(arrays, schema=columns.schema), ragged=left)
+    left = tuple((place, why) for place, why in parsed.broken if not sound[place])
+    return replace(parsed, columns=pa.RecordBatch.from_arrays(arrays, schema=columns.schema), broken=left)
 
 
 def _sets_all(changes: pa.Table, names: Sequence[str]) -> Any:

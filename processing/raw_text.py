@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
+from processing.formats import range_texts
 from processing.scan_result import Scan
-from processing.scan_spans import record_spans
 from processing.scan_split import Positions
 
 
 def raw_records(
-    path: str | Path, scan: Scan, record_numbers: Sequence[int], source: CsvSource
+    path: str | Path, scan: Scan, record_numbers: Sequence[int], source: FileSource
 ) -> Iterator[tuple[int, bytes]]:
     """(record number, its bytes without the line end) in ascending order; `raw_ranges` one by one."""
     for numbers, records in raw_ranges(path, scan, record_numbers, source):
@@ -22,7 +22,7 @@ def raw_records(
 
 
 def raw_ranges(
-    path: str | Path, scan: Scan, record_numbers: Sequence[int], source: CsvSource
+    path: str | Path, scan: Scan, record_numbers: Sequence[int], source: FileSource
 ) -> Iterator[tuple[Positions, list[bytes]]]:
     """(record numbers, the bytes of each without the line end) in ascending order; each needed range is read once.
 
@@ -31,14 +31,8 @@ def raw_ranges(
     wanted = np.unique(np.asarray(record_numbers, np.int64))
     if len(wanted) and not 1 <= wanted[0] <= wanted[-1] <= scan.records:
         raise ValueError(f"the file has records 1 to {scan.records}; asked for {wanted[0]} to {wanted[-1]}")
-    with Path(path).open("rb") as file:
-        for part in scan.ranges:
-            first, last = np.searchsorted(wanted, (part.first_record, part.first_record + part.records))
-            if first == last:
-                continue
-            file.seek(part.start)
-            data = file.read(part.end - part.start)
-            starts, stops = record_spans(data, source, scan)
+    for part in scan.ranges:
+        first, last = np.searchsorted(wanted, (part.first_record, part.first_record + part.records))
+        if first < last:
             places = wanted[first:last] - part.first_record
-            spans = zip(starts[places].tolist(), stops[places].tolist(), strict=True)
-            yield wanted[first:last], [data[start:stop] for start, stop in spans]
+            yield wanted[first:last], range_texts(path, part, places, scan, source)

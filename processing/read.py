@@ -11,19 +11,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline_xml.contract import Contract
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from pipeline_xml.types import parse_type
 from processing import frame as f
 from processing import overlay
 from processing.arrow_types import arrow_type
-from processing.read_parse import parse_range
+from processing.formats import column_names, parse_file_range
 from processing.scan_result import Range, Scan
 from processing.validate import validate
 from processing.validate_errors import ERRORS_TYPE, Entry, Found
@@ -63,12 +62,12 @@ class RawFile:
 
 
 def read_records(
-    session: Any, source: CsvSource, contract: Contract, files: Sequence[RawFile], partitions: int | None = None
+    session: Any, source: FileSource, contract: Contract, files: Sequence[RawFile], partitions: int | None = None
 ) -> DataFrame:
     """`contract.columns`, IDENTITY, `_status` (quarantined or null) and `_errors`: a row for each scanned record.
 
-    A record of the wrong width is a row of nulls with the error `ragged`. RecordCountError (inside the engine's own
-    error) when the parser finds other records than the scan; it names the file.
+    A record that has no cells (of the wrong width, no JSON object) is a row of nulls with the reason. RecordCountError
+    (inside the engine's own error) when the parser finds other records than the scan; it names the file.
     """
     tasks = [(index, part) for index, file in enumerate(files) for part in file.scan.ranges]
     size = sum(part.end - part.start for _, part in tasks)
@@ -94,7 +93,7 @@ def arrow_schema(contract: Contract) -> pa.Schema:
 
 
 def _read_tasks(
-    tasks: Sequence[tuple[int, Range]], files: Sequence[RawFile], source: CsvSource, contract: Contract,
+    tasks: Sequence[tuple[int, Range]], files: Sequence[RawFile], source: FileSource, contract: Contract,
     batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:  # fmt: skip
     for batch in batches:
@@ -103,19 +102,16 @@ def _read_tasks(
             yield read_range(files[index], part, source, contract)
 
 
-def read_range(file: RawFile, part: Range, source: CsvSource, contract: Contract) -> pa.RecordBatch:
+def read_range(file: RawFile, part: Range, source: FileSource, contract: Contract) -> pa.RecordBatch:
     """The records of one range, in order, typed and checked."""
-    with Path(file.path).open("rb") as raw:
-        raw.seek(part.start)
-        data = raw.read(part.end - part.start)
-    names = file.scan.header or source.columns or [field.name for field in contract.fields]
-    parsed = parse_range(data, part, file.scan, names, source, file.source_file)
+    names = column_names(file.scan, source, contract)
+    parsed = parse_file_range(file.path, part, file.scan, names, source, file.source_file)
     changes = overlay.of_range(file.overlay, part) if file.overlay else None
     if changes is not None:
         parsed = overlay.corrected(parsed, changes, part, source.null_values)
     typed, found = validate(parsed.columns, contract, (), file.scan.nul or changes is not None)
-    if parsed.ragged:
-        typed, found = _with_ragged(typed, found, parsed.ragged, part.records, len(names))
+    if parsed.broken:
+        typed, found = _with_broken(typed, found, parsed.broken, part.records)
     if changes is not None:
         overlay.give_up(found, changes, part)
     columns = [*typed, *_identity(file, part), overlay.statuses(found, part.records), found.array(part.records)]
@@ -123,19 +119,20 @@ def read_range(file: RawFile, part: Range, source: CsvSource, contract: Contract
     return rows.take(pa.array(overlay.places(changes, part))) if file.only and changes is not None else rows
 
 
-def _with_ragged(
-    typed: Sequence[pa.Array], found: Found, ragged: Sequence[tuple[int, int]], count: int, width: int
+def _with_broken(
+    typed: Sequence[pa.Array], found: Found, broken: Sequence[tuple[int, Entry]], count: int
 ) -> tuple[list[pa.Array], Found]:
-    """The rows spread out again, with a row of nulls at the place of each ragged record."""
-    holes = np.array([place for place, _ in ragged], np.int64)
+    """The rows spread out again, with a row of nulls at the place of each record without cells."""
+    holes = np.array([place for place, _ in broken], np.int64)
     sound = np.ones(count, bool)
     sound[holes] = False
     take = pa.array(np.cumsum(sound) - 1, mask=~sound)
     found = found.moved(np.flatnonzero(sound))
-    widths = np.array([cells for _, cells in ragged], np.int64)
-    for cells in np.unique(widths).tolist():
-        message = f"the record must have {width} fields and has {cells}"
-        found.add(Entry("record.ragged", None, "ragged", message), holes[widths == cells])
+    alike: dict[Entry, list[int]] = {}
+    for place, entry in broken:
+        alike.setdefault(entry, []).append(place)
+    for entry, places in alike.items():
+        found.add(entry, np.array(places, np.int64))
     return [column.take(take) for column in typed], found
 
 

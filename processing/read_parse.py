@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -12,6 +13,7 @@ import pyarrow.csv as pc
 from pipeline_xml.model import CsvSource
 from processing.scan_result import Range, Scan
 from processing.scan_spans import record_spans
+from processing.validate_errors import Entry
 
 
 class RecordCountError(Exception):
@@ -20,10 +22,10 @@ class RecordCountError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`columns`: the records of the right width, in order. `ragged`: (place in the range from 0, cells found)."""
+    """`columns`: the records that have cells, in order. `broken`: the others, (place in the range from 0, why)."""
 
     columns: pa.RecordBatch
-    ragged: tuple[tuple[int, int], ...]
+    broken: tuple[tuple[int, Entry], ...]
 
 
 def parse_range(
@@ -88,4 +90,9 @@ def parse_range(
         )
     batches = table.combine_chunks().to_batches()
     columns = batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
-    return Parsed(columns, tuple(ragged))
+    return Parsed(columns, tuple((place, _ragged(len(names), cells)) for place, cells in ragged))
+
+
+@lru_cache(maxsize=256)
+def _ragged(width: int, cells: int) -> Entry:
+    return Entry("record.ragged", None, "ragged", f"the record must have {width} fields and has {cells}")

@@ -13,6 +13,7 @@ NUL bytes do not break a file: they are noted (`Scan.nul`) and the reader quaran
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Scanner:
         for at in range(0, len(data), PIECE_BYTES):
             self._piece(data[at : at + PIECE_BYTES])
 
-    def finish(self) -> Scan:
+    def finish(self, _path: Path | None = None) -> Scan:
         """After the last byte."""
         self._feed(b"", final=True)
         if self._head is not None:

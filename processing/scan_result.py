@@ -43,7 +43,8 @@ class Scan:
     `size`: bytes of the file as sent. `ranges`, `data_start` and `data_end` are offsets into the file as sent or, where
     `transcoded`, into the UTF-8 working copy made of what `Scanner.feed` returned. `encoding` is that of those bytes.
     `nul`: NUL bytes stand in the data. `comments`: comment lines stand between the records.
-    `blank_records`: a blank line is a record, as the file has one column.
+    `blank_records`: a blank line is a record, as the file has one column. `form`: of JSON, lines or array. Of a Parquet
+    file the ranges are row groups, counted from 0.
     """
 
     records: int
@@ -59,6 +60,7 @@ class Scan:
     nul: bool = False
     comments: bool = False
     blank_records: bool = False
+    form: str = ""
     findings: tuple[Finding, ...] = ()
     beside: Mapping[str, str] = field(default_factory=dict)  # checksums, control file: publishing/beside.py
 

@@ -35,7 +35,7 @@ class Splitter:
         """Positions in the piece of the record ends: where the line end begins, and where the next record begins."""
         a = np.frombuffer(piece, np.uint8)
         if self._escape is not None and (self.escaped or self._escape in piece):
-            a = self._neutralise(a)
+            a, self.escaped = neutralised(a, self._escape, self.escaped)
         toggles = self._toggles(piece, a)
         stops, ends = _line_ends(piece, a)
         self.opened = None
@@ -66,20 +66,6 @@ class Splitter:
             return None
         return int(toggles[at])
 
-    def _neutralise(self, a: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """A copy in which every escaped byte means nothing."""
-        a = a.copy()
-        if self.escaped:
-            a[0] = _PLAIN
-        at = np.flatnonzero(a == self._escape)
-        first = np.ones(len(at), bool)
-        first[1:] = np.diff(at) != 1
-        run = at[np.maximum.accumulate(np.where(first, np.arange(len(at)), 0))] if len(at) else at
-        active = at[(at - run) % 2 == 0]  # in a run of escapes every second one is itself escaped
-        self.escaped = bool(len(active)) and int(active[-1]) == len(a) - 1
-        a[active[: len(active) - self.escaped] + 1] = _PLAIN
-        return a
-
     def _toggles(self, piece: bytes, a: npt.NDArray[np.uint8]) -> Positions | None:
         """Positions of the quotes that open or close, in turn; None when there are none."""
         if self._quote is None or self._quote not in piece:
@@ -108,6 +94,24 @@ class Splitter:
                 inside = True
                 toggles.append(at)
         return np.asarray(toggles, np.int64)
+
+
+def neutralised(a: npt.NDArray[np.uint8], escape: int, escaped: bool) -> tuple[npt.NDArray[np.uint8], bool]:
+    """A copy in which every escaped byte means nothing, and whether the byte after it is escaped.
+
+    `escaped`: its first byte is.
+    """
+    a = a.copy()
+    if escaped:
+        a[0] = _PLAIN
+    at = np.flatnonzero(a == escape)
+    first = np.ones(len(at), bool)
+    first[1:] = np.diff(at) != 1
+    run = at[np.maximum.accumulate(np.where(first, np.arange(len(at)), 0))] if len(at) else at
+    active = at[(at - run) % 2 == 0]  # in a run of escapes every second one is itself escaped
+    open_end = bool(len(active)) and int(active[-1]) == len(a) - 1
+    a[active[: len(active) - open_end] + 1] = _PLAIN
+    return a, open_end
 
 
 def _line_ends(piece: bytes, a: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:

@@ -80,7 +80,7 @@ def _sums(
                 parsed = parse_range(raw.read(part.end - part.start), part, scan, names, source, path.name, columns)
             except RecordCountError:
                 return dict.fromkeys(columns)
-            if parsed.ragged:
+            if parsed.broken:
                 return dict.fromkeys(columns)
             for name in columns:
                 cells, so_far = parsed.columns.column(name), sums[name]

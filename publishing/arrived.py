@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from processing.scan_result import Finding, Scan, business_date
 from publishing import failpoints
 from publishing.beside import agreed, checksum_faults, judged
@@ -57,7 +57,7 @@ def arrived(
     What is not what its checksum says is not unpacked.
     """
     source, contract = pipeline.driving.source, pipeline.driving.contract
-    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    assert isinstance(source, FileSource)  # noqa: S101 - only file sources have claims
     beside = look.beside or {}
     if copied.packed is None:
         scan = judged(source, contract, copied.scan, copied.path, _text(copied), look.name, beside)
@@ -108,7 +108,7 @@ def _aside(item: Arrived, status: str, why: str) -> Arrived:
 
 def identify(
     pipeline: CheckedPipeline,
-    source: CsvSource,
+    source: FileSource,
     claim: Claim,
     look: Look,
     name: str,
@@ -132,7 +132,7 @@ def identify(
     return Arrived(look, name, uri, copied, day, sender, key, "; ".join(faults)[:500] or None, archive)
 
 
-def stated_date(source: CsvSource, name: str, scan: Scan) -> str | None:
+def stated_date(source: FileSource, name: str, scan: Scan) -> str | None:
     """What the file's name or its control record says of its business date; None where neither has a say."""
     stated = groups(source, name).get("business_date")
     control = source.control
@@ -142,7 +142,7 @@ def stated_date(source: CsvSource, name: str, scan: Scan) -> str | None:
     return stated
 
 
-def groups(source: CsvSource, name: str) -> dict[str, str | None]:
+def groups(source: FileSource, name: str) -> dict[str, str | None]:
     """What the groups of pattern and memberPattern found in a name; the member's own come first."""
     if not source.landing:
         return {}

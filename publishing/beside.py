@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline_xml.contract import Contract
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import CsvSource, FileSource
 from processing.scan_head import cells
 from processing.scan_result import Finding, Scan
 from processing.totals import check_totals
@@ -38,7 +38,7 @@ class Neighbours:
         self._zone = zone
         self._names = {entry.name for entry in zone.entries()} if files > MANY else None
 
-    def of(self, source: CsvSource, name: str) -> dict[str, str]:
+    def of(self, source: FileSource, name: str) -> dict[str, str]:
         """{algorithm, or `control`: the text}; Waits. What the zone raises is raised."""
         found = {kind: text for kind in CHECKSUMS if (text := self._text(f"{name}.{kind}")) is not None}
         ending = source.control.file if source.control is not None else None
@@ -69,13 +69,13 @@ def control_names(name: str, ending: str) -> tuple[str, str]:
 
 
 def judged(
-    source: CsvSource, contract: Contract, scan: Scan, sent: Path, path: Path, name: str, beside: Mapping[str, str]
+    source: FileSource, contract: Contract, scan: Scan, sent: Path, path: Path, name: str, beside: Mapping[str, str]
 ) -> Scan:
     """The scan of `path` with what lies beside the file held against it; `sent` is the raw file as it was sent."""
     found = list(checksum_faults(sent, name, beside))
-    if CONTROL in beside and source.control is not None and source.control.file is not None:
-        scan = replace(scan, control=_record(source, beside[CONTROL]))
-    if source.control is not None:
+    if isinstance(source, CsvSource) and source.control is not None:  # no other kind of file has a control record
+        if CONTROL in beside and source.control.file is not None:
+            scan = replace(scan, control=_record(source, beside[CONTROL]))
         wanted = {total.hash for total in source.control.totals if total.hash is not None}
         found += check_totals(source, contract, scan, path, {each: _hash(sent, each) for each in wanted})
     return replace(scan, beside=dict(beside), findings=(*scan.findings, *found))

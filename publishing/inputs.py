@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
@@ -41,7 +41,7 @@ def landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
 def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile]) -> None:
     """What a later attempt knows of its files: the scan under the definition of today, and what it finds broken."""
     source = pipeline.driving.source
-    if not isinstance(source, CsvSource):
+    if not isinstance(source, FileSource):
         return
     for item in files:
         before, root, contract = Scan.of(item.facts), lake.raw_root(pipeline.key), pipeline.driving.contract
@@ -68,7 +68,7 @@ def file_faults(
     pipeline: CheckedPipeline, batch: Batch, files: Sequence[LandedFile], waived: Collection[str] = ()
 ) -> dict[int, str]:
     """What breaks the contract of a whole file, by arrival; less what a release waived."""
-    if not isinstance(pipeline.driving.source, CsvSource):
+    if not isinstance(pipeline.driving.source, FileSource):
         # A later attempt cannot mend this: the rows that went out of the upstream table are not in the window.
         return {0: batch.reason} if batch.reason and batch.reason.startswith(REWRITTEN) else {}
     found = {}

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from publishing import failpoints
 from publishing.arrived import Arrived, arrived
 from publishing.beside import Neighbours
@@ -40,7 +40,7 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settle
     once the journal knows what the ledger knows of it.
     """
     source = pipeline.driving.source
-    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    assert isinstance(source, FileSource)  # noqa: S101 - only file sources have claims
     with lake.ledger.read() as session:
         claim = session.get_one(Claim, claim_id)
         persisted = _persisted(session, claim_id)
@@ -65,7 +65,7 @@ def _persisted(session: Session, claim_id: str) -> bool:
 
 
 def _take(
-    lake: Lake, pipeline: CheckedPipeline, source: CsvSource, claim: Claim, looks: Sequence[Look]
+    lake: Lake, pipeline: CheckedPipeline, source: FileSource, claim: Claim, looks: Sequence[Look]
 ) -> list[Sighting]:
     """Copies every file of a claim and persists what they become; returns those that could not be read.
 
@@ -102,7 +102,7 @@ def _copy_once(
 ) -> RawCopy:
     """Copies the file, or takes up the copy that a run before a crash made: the sender may have removed his by now."""
     source, contract = pipeline.driving.source, pipeline.driving.contract
-    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have claims
+    assert isinstance(source, FileSource)  # noqa: S101 - only file sources have claims
     root = lake.raw_root(pipeline.key)
     if look.content_id is not None:
         return copied_before(root / look.content_id, source, contract)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline_xml.checked import Catalog
-from pipeline_xml.model import CsvSource, LandingZone
+from pipeline_xml.model import FileSource, LandingZone
 from publishing.journal import Journal
 from publishing.ledger import Ledger
 from publishing.private_folder import sweep_private
@@ -86,7 +86,7 @@ class Lake:
         return self._stack.enter_context(open_engine(wanted.engine, wanted.spark_remote, self._connect_spark))
 
     @contextmanager
-    def zone(self, source: CsvSource, zone: LandingZone | None) -> Iterator[Zone]:
+    def zone(self, source: FileSource, zone: LandingZone | None) -> Iterator[Zone]:
         """The zone of a source, or the files that its path names; SecretMissing where it names a secret of none."""
         wildcards = WildcardZone(lake_path(self.settings.data, source.path or ""))
         with closing(self._open_zone(zone) if zone is not None else wildcards) as opened:

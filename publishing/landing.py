@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from pipeline_xml.checked import CheckedApplication, CheckedPipeline
-from pipeline_xml.model import CsvSource, LandingZone
+from pipeline_xml.model import FileSource, LandingZone
 from publishing.claim import ReadyClaim, claim_settled, unsettled_claims
 from publishing.lake import Lake
 from publishing.landing_decisions import Standing, journal_decisions, standing
@@ -100,7 +100,7 @@ def take_settled(lake: Lake, pipeline: CheckedPipeline) -> list[Sighting]:
     What could not be read before is tried again. The entries that are no files. Raises what the zone raises.
     """
     source, zone = pipeline.driving.source, pipeline.driving.zone
-    assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
+    assert isinstance(source, FileSource)  # noqa: S101 - the caller chose by kind
     application = lake.catalog.application(pipeline.pipeline.app)
     at = watched(pipeline, application.pipelines if application is not None else ())
     decided = standing(lake.ledger, at)
@@ -150,7 +150,7 @@ def landing_pipelines(app: CheckedApplication, zone: LandingZone) -> list[Checke
     return [
         p
         for p in app.pipelines
-        if isinstance(p.driving.source, CsvSource) and p.driving.source.landing == zone.id
+        if isinstance(p.driving.source, FileSource) and p.driving.source.landing == zone.id
     ]
 
 

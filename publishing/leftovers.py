@@ -21,7 +21,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from pipeline_xml.checked import Catalog
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from publishing.decisions import Correction
 from publishing.lake import Lake
 from publishing.ledger import Batch
@@ -211,7 +211,7 @@ def _locks(search: _Search) -> Found:
         watched(pipeline).lock
         for application in search.catalog.applications
         for pipeline in application.pipelines
-        if isinstance(pipeline.driving.source, CsvSource)
+        if isinstance(pipeline.driving.source, FileSource)
     }
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         pipeline = str(path.relative_to(root))

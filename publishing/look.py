@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.durations import settle_of
-from pipeline_xml.model import CsvSource, LandingZone
+from pipeline_xml.model import FileSource, LandingZone
 from publishing.beside import CHECKSUMS, control_names
 from publishing.ledger import Ledger, Look, now
 from publishing.zone_files import BESIDE, NO_FILE, UNMATCHED, WAITING, ZoneFile, ZoneState
@@ -104,19 +104,19 @@ class Watched:
 def watched(pipeline: CheckedPipeline, others: Iterable[CheckedPipeline] = ()) -> Watched:
     """The zone of a pipeline's files, with all pipelines among `others` that take from it too."""
     source, zone = pipeline.driving.source, pipeline.driving.zone
-    assert isinstance(source, CsvSource)  # noqa: S101 - only file sources have zones
+    assert isinstance(source, FileSource)  # noqa: S101 - only file sources have zones
     if zone is None:
         name = f"path:{source.path}"
         return Watched(f"{pipeline.key}:{name}", name, None, (Feed(pipeline.key, None),))
     feeds = {pipeline.key: _feed(pipeline.key, source)}
     for other in others:
         of = other.driving.source
-        if isinstance(of, CsvSource) and of.landing == zone.id and other.pipeline.app == zone.app:
+        if isinstance(of, FileSource) and of.landing == zone.id and other.pipeline.app == zone.app:
             feeds[other.key] = _feed(other.key, of)
     return Watched(zone_key(zone), zone.id, zone, tuple(feeds[key] for key in sorted(feeds)))
 
 
-def _feed(pipeline: str, source: CsvSource) -> Feed:
+def _feed(pipeline: str, source: FileSource) -> Feed:
     return Feed(pipeline, source.pattern, source.control.file if source.control else None)
 
 

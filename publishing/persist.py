@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from publishing.arrived import Arrived, digest
 from publishing.claim import caps
 from publishing.lake import Lake
@@ -49,7 +49,7 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
 def _unit(pipeline: CheckedPipeline, item: Arrived) -> tuple[Any, ...]:
     """What may share a batch: one business date; a snapshot and a broken file are batches of their own."""
     source = pipeline.driving.source
-    if item.fault or (isinstance(source, CsvSource) and (source.snapshot or source.supersedes == "name")):
+    if item.fault or (isinstance(source, FileSource) and (source.snapshot or source.supersedes == "name")):
         return (item.business_date, item.delivery_key)
     return (item.business_date,)
 

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import CsvSource, FileSource
 from processing import frame as f
+from processing.formats import column_names
 from processing.keys import seal_all
 from processing.raw_text import raw_ranges
 from processing.read import RawFile
 from processing.scan_head import cells
-from processing.scan_result import Range, Scan
+from processing.scan_result import Scan
 from publishing.ahead import made_ahead
 from publishing.lake import Lake
 from publishing.manifest import Manifest
@@ -69,7 +70,7 @@ def rejected_rows(
     }
     source = pipeline.driving.source
     # What came from a file is read again from raw; of a table's row the row itself is the payload.
-    needed = [*f.IDENTITY, f.ERRORS] if isinstance(source, CsvSource) else None
+    needed = [*f.IDENTITY, f.ERRORS] if isinstance(source, FileSource) else None
 
     def batches() -> Iterator[tuple[Any, Mapping[str, str | None]]]:
         for item in manifest.records[f.QUARANTINED]:
@@ -80,7 +81,7 @@ def rejected_rows(
     def table(given: tuple[Any, Mapping[str, str | None]]) -> Any:
         batch, partition = given
         rows = _with_partition(batch, partition, schema)
-        if isinstance(source, CsvSource):
+        if isinstance(source, FileSource):
             payloads = _of_files(pipeline, source, rows, raw)
         else:
             payloads = _of_table(pipeline, rows)
@@ -140,7 +141,7 @@ def _of_table(pipeline: CheckedPipeline, rows: Mapping[str, Any]) -> Payloads:
 
 
 def _of_files(
-    pipeline: CheckedPipeline, source: CsvSource, rows: Mapping[str, Any], raw: Mapping[int, RawFile]
+    pipeline: CheckedPipeline, source: FileSource, rows: Mapping[str, Any], raw: Mapping[int, RawFile]
 ) -> Payloads:
     """Read again from the raw files by offset; the cells of all of them parsed at once, as far as they are shown."""
     import numpy as np
@@ -159,7 +160,7 @@ def _of_files(
         for _, found in raw_ranges(file.path, file.scan, numbers[places], source):
             payloads[places[at : at + len(found)]] = found
             at += len(found)
-        names = tuple(file.scan.header or source.columns or [x.name for x in contract.fields])
+        names = tuple(column_names(file.scan, source, contract))
         kind = (names, file.scan.encoding, file.scan.blank_records)
         alike.setdefault(kind, (file.scan, []))[1].append(places)
     order, parsed = [], []
@@ -177,30 +178,28 @@ def _of_files(
 
 
 def _cells(
-    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: CsvSource
+    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: FileSource
 ) -> dict[str, Any]:
-    """The cells of records in the shown columns, as they stand there; null where a ragged record has none."""
+    """The cells of records in the shown columns, as they stand there; null where a broken record has none."""
     import numpy as np
     import pyarrow as pa
 
-    from processing.read_parse import RecordCountError, parse_range
+    from processing.formats import parse_payloads
+    from processing.read_parse import RecordCountError
 
     if not shown:
         return {}
-    data = b"\n".join([*payloads, b""])
-    part = Range(0, len(data), 1, len(payloads))
-    plain = replace(source, null_values=())
     try:
-        parsed = parse_range(data, part, replace(scan, comments=False), names, plain, "", shown)
+        parsed = parse_payloads(payloads, scan, names, replace(source, null_values=()), "", shown)
     except (RecordCountError, UnicodeDecodeError):
         return _one_by_one(payloads, scan, names, shown, source)
-    if not parsed.ragged:
+    if not parsed.broken:
         return dict(zip(shown, parsed.columns.columns, strict=True))
-    ragged = [place for place, _ in parsed.ragged]
+    broken = [place for place, _ in parsed.broken]
     sound = np.ones(len(payloads), bool)
-    sound[ragged] = False
-    order = pa.array(np.argsort(np.concatenate([np.flatnonzero(sound), ragged]), kind="stable"))
-    others = _one_by_one([payloads[place] for place in ragged], scan, names, shown, source)
+    sound[broken] = False
+    order = pa.array(np.argsort(np.concatenate([np.flatnonzero(sound), broken]), kind="stable"))
+    others = _one_by_one([payloads[place] for place in broken], scan, names, shown, source)
     return {
         name: pa.concat_arrays([column, others[name]]).take(order)
         for name, column in zip(shown, parsed.columns.columns, strict=True)
@@ -208,9 +207,11 @@ def _cells(
 
 
 def _one_by_one(
-    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: CsvSource
+    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: FileSource
 ) -> dict[str, Any]:
     import pyarrow as pa
 
+    if not isinstance(source, CsvSource):  # what is no JSON has no cells
+        return {name: pa.nulls(len(payloads), pa.string()) for name in shown}
     texts = [dict(zip(names, cells(payload, source, scan.encoding), strict=False)) for payload in payloads]
     return {name: pa.array([row.get(name) for row in texts], pa.string()) for name in shown}

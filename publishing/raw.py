@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_xml.contract import Contract
-from pipeline_xml.model import CsvSource
-from processing.scan import Scanner
+from pipeline_xml.model import FileSource
+from processing.formats import scanner
 from processing.scan_result import Scan
 from publishing.durable import write_whole
 from resources.archive import kind_of
@@ -43,7 +43,7 @@ class RawCopy:
     packed: str | None = None
 
 
-def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, contract: Contract) -> RawCopy:
+def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: FileSource, contract: Contract) -> RawCopy:
     """Streams a file into `<raw_root>/<content id>`, or what is missing of it where a copy broke off before.
 
     OSError and ChangedWhileRead as the zone says them; ZoneUnreachable once the server stays lost.
@@ -54,7 +54,7 @@ def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: CsvSource, c
     return _taken(_pieces(zone, seen, part.path, start), part, start, source, contract)
 
 
-def store(pieces: Iterator[bytes], raw_root: Path, source: CsvSource, contract: Contract) -> RawCopy:
+def store(pieces: Iterator[bytes], raw_root: Path, source: FileSource, contract: Contract) -> RawCopy:
     """Streams the data of a member of an archive into `<raw_root>/<content id>`; what it is made of is never unpacked.
 
     What `pieces` raises is raised, and nothing is left.
@@ -63,12 +63,12 @@ def store(pieces: Iterator[bytes], raw_root: Path, source: CsvSource, contract: 
 
 
 def _taken(
-    pieces: Iterator[bytes], part: _Part, start: int, source: CsvSource, contract: Contract, plain: bool = False
+    pieces: Iterator[bytes], part: _Part, start: int, source: FileSource, contract: Contract, plain: bool = False
 ) -> RawCopy:
     """The pieces, all of the file, in raw: hashed and scanned on the way; the first `start` bytes are there already."""
     working = part.path.with_name(part.path.name + WORKING)
     digest = hashlib.sha256()
-    scanner = Scanner(source, contract)
+    counter = scanner(source, contract)
     packed: str | None = None
     size = 0
     try:
@@ -87,8 +87,8 @@ def _taken(
                     if not size and not plain:
                         packed = how_packed(source, chunk)
                     if packed is None:
-                        decoded = scanner.feed(chunk)
-                        if scanner.transcodes:
+                        decoded = counter.feed(chunk)
+                        if counter.transcodes:
                             text.write(decoded)
                     size += len(chunk)
                     if size // SYNC_BYTES > (size - len(chunk)) // SYNC_BYTES and size > start:
@@ -103,7 +103,7 @@ def _taken(
             text.flush()
             os.fsync(text.fileno())
         final = part.path.with_name(digest.hexdigest())
-        if scanner.transcodes and packed is None:
+        if counter.transcodes and packed is None:
             _place(working, final.with_name(final.name + WORKING))
         _place(part.path, final)
     except ZoneUnreachable:
@@ -114,7 +114,7 @@ def _taken(
     finally:
         working.unlink(missing_ok=True)
     part.remove()
-    scan = scanner.finish() if packed is None else Scan.of_archive(size)
+    scan = counter.finish(final) if packed is None else Scan.of_archive(size)
     return RawCopy(digest.hexdigest(), final, size, scan, packed)
 
 
@@ -172,7 +172,7 @@ def _pieces(zone: Zone, seen: Sighting, part: Path, start: int) -> Iterator[byte
             time.sleep(PAUSE * tries)
 
 
-def copied_before(path: Path, source: CsvSource, contract: Contract) -> RawCopy:
+def copied_before(path: Path, source: FileSource, contract: Contract) -> RawCopy:
     """What `copy_to_raw` made of a file that stands in raw."""
     with path.open("rb") as inp:
         packed = how_packed(source, inp.read(HEAD))
@@ -181,27 +181,27 @@ def copied_before(path: Path, source: CsvSource, contract: Contract) -> RawCopy:
     return RawCopy(path.name, path, size, scan, packed)
 
 
-def how_packed(source: CsvSource, head: bytes) -> str | None:
+def how_packed(source: FileSource, head: bytes) -> str | None:
     """`pgp` where the source says that its files are encrypted, else the kind of archive; None for data."""
     if source.pgp_secret_ref is not None:
         return PGP
     return how_compressed(source, head)
 
 
-def how_compressed(source: CsvSource, head: bytes) -> str | None:
+def how_compressed(source: FileSource, head: bytes) -> str | None:
     """The kind of archive that the source declares, or that the first bytes of a file tell."""
     if source.compression == "none":
         return None
     return kind_of(head) if source.compression is None else source.compression
 
 
-def scan_raw(path: Path, source: CsvSource, contract: Contract) -> Scan:
+def scan_raw(path: Path, source: FileSource, contract: Contract) -> Scan:
     """Scans a raw file again, under the definition of today."""
-    scanner = Scanner(source, contract)
+    counter = scanner(source, contract)
     with path.open("rb") as inp:
         while chunk := inp.read(CHUNK):
-            scanner.feed(chunk)
-    return scanner.finish()
+            counter.feed(chunk)
+    return counter.finish(path)
 
 
 def working_path(path: Path, scan: Scan) -> Path:

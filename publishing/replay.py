@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource, CsvTarget
+from pipeline_xml.model import CsvTarget, FileSource
 from processing.transformations import registry
 from publishing.attempt import held_by_file, open_attempt, run_attempt, staged_manifest
 from publishing.bound import bound_values
@@ -254,7 +254,7 @@ def only_changed(
     """`given` with just the changed records to read: of files again from raw, of a table from the sealed payloads."""
     from processing.overlay import RECORD_ID, load_overlay
 
-    if not isinstance(pipeline.driving.source, CsvSource):
+    if not isinstance(pipeline.driving.source, FileSource):
         overlay = write_table_overlay(folder, changes)
         path, number = write_payload_rows(lake, pipeline, folder, changes[RECORD_ID].combine_chunks())
         return replace(given, rows=path, overlay=overlay, uris=((0, f"quarantine of {pipeline.key}", number),))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource, HiveTarget
+from pipeline_xml.model import FileSource, HiveTarget
 from processing import frame as f
 from publishing.lake import Lake
 from publishing.manifest import Manifest
@@ -119,7 +119,7 @@ def settle_entries(lake: Lake, pipeline: CheckedPipeline, source: str, given: Pu
 
 def _holders(lake: Lake, pipeline: CheckedPipeline, source: str, chosen: dict[str, Any]) -> Sequence[str]:
     """The batches that hold the entries: the one that rejected them, or a later one that read its table's row again."""
-    if isinstance(pipeline.driving.source, CsvSource):
+    if isinstance(pipeline.driving.source, FileSource):
         return [source]
     import pyarrow as pa
     import pyarrow.dataset as ds

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from publishing import decide
 from publishing.arrived import Arrived
 from publishing.lake import Lake
@@ -43,7 +43,7 @@ def resent(lake: Lake, session: Session, pipeline: CheckedPipeline, item: Arrive
     source = pipeline.driving.source
     same = (before.business_date, before.sender) == (item.business_date, item.sender)
     batch = session.get(Batch, before.batch_id)
-    if not (isinstance(source, CsvSource) and source.supersedes == "name" and same and batch is not None):
+    if not (isinstance(source, FileSource) and source.supersedes == "name" and same and batch is not None):
         return replace(item, notes=(*item.notes, note))
     if item.fault:
         return replace(item, notes=(*item.notes, f"{note}; a broken file takes nobody's place"))

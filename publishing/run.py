@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import func, or_, select
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from publishing import failpoints
 from publishing.apart import run_apart
 from publishing.claim import unsettled_claims
@@ -71,7 +71,7 @@ def run_pipeline(
         _ledger_is_whole(lake, pipeline.key)
         _count_again(lake, pipeline.key)
         finish_taking_back(lake, pipeline)  # first: what is taken back may come again in this run
-        if isinstance(pipeline.driving.source, CsvSource):
+        if isinstance(pipeline.driving.source, FileSource):
             for outcome in _take_in(lake, pipeline, claim_id):
                 ended(outcome)
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.contract import Field
-from pipeline_xml.model import CsvSource, HiveTarget
+from pipeline_xml.model import FileSource, HiveTarget
 from processing import frame as f
 from processing.compute import Tools, later_frames, record_frame, stamp, target_columns
 from processing.lines import beside_names, later_steps, read_beside
@@ -146,7 +146,7 @@ def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFra
     if given.rows is not None:
         return read_lake_rows(session, [(given.rows, {})], columns, given.overlay)
     if given.table is None:
-        assert isinstance(source, CsvSource)  # noqa: S101 - a batch of files has a file source
+        assert isinstance(source, FileSource)  # noqa: S101 - a batch of files has a file source
         return read_records(session, source, pipeline.driving.contract, given.raw)
     return _rows_of(session, given.table, columns, given.overlay)
 

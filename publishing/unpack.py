@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_xml.contract import Contract
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import FileSource
 from publishing.raw import HEAD, PGP, RawCopy, how_compressed, store
 from resources.archive import PIECE, BadArchive, Limits, kind_of, members
 from resources.pgp import decrypted
@@ -30,7 +30,7 @@ class Member:
 
 
 def unpack(
-    copied: RawCopy, source: CsvSource, contract: Contract, key: Callable[[str], bytes]
+    copied: RawCopy, source: FileSource, contract: Contract, key: Callable[[str], bytes]
 ) -> list[Member]:
     """All members of what stands in raw, in raw. BadArchive where it cannot or may not be unpacked; SecretMissing."""
     root, limits = copied.path.parent, Limits(source.max_unpacked_bytes)
@@ -56,7 +56,7 @@ def unpack(
 
 
 @contextmanager
-def _in_clear(copied: RawCopy, source: CsvSource, limits: Limits, key: Callable[[str], bytes]) -> Iterator[Path]:
+def _in_clear(copied: RawCopy, source: FileSource, limits: Limits, key: Callable[[str], bytes]) -> Iterator[Path]:
     """The archive itself, or what the PGP message holds, beside it for as long as it is needed."""
     if copied.packed != PGP or source.pgp_secret_ref is None:
         yield copied.path

@@ -15,9 +15,9 @@ from sqlalchemy import select
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.contract import Field
-from pipeline_xml.model import CsvSource
+from pipeline_xml.model import CsvSource, FileSource
 from processing.keys import unseal_all
-from processing.scan_result import Range, Scan
+from processing.scan_result import Scan
 from processing.shapes import shape
 from publishing.lake import Lake
 from publishing.ledger import LandedFile
@@ -46,7 +46,7 @@ def fields(pipeline: CheckedPipeline) -> tuple[Field, ...]:
     columns, whose values have neither codes nor a format of their own any more.
     """
     contract = pipeline.driving.contract
-    if isinstance(pipeline.driving.source, CsvSource):
+    if isinstance(pipeline.driving.source, FileSource):
         return contract.fields
     return tuple(replace(field, codes=(), format=None) for field in contract.columns)
 
@@ -54,7 +54,7 @@ def fields(pipeline: CheckedPipeline) -> tuple[Field, ...]:
 def null_values(pipeline: CheckedPipeline) -> tuple[str, ...]:
     """The texts that mean null in a cell."""
     source = pipeline.driving.source
-    return source.null_values if isinstance(source, CsvSource) else ("",)
+    return source.null_values if isinstance(source, FileSource) else ("",)
 
 
 def masked(field: Field, text: str | None) -> str | None:
@@ -79,7 +79,7 @@ class Payloads:
 
     def texts(self, entries: Any) -> list[str]:
         """The payloads as text, for a person; what the encoding cannot say is shown as a replacement sign."""
-        if not isinstance(self._pipeline.driving.source, CsvSource):
+        if not isinstance(self._pipeline.driving.source, FileSource):
             return [payload.decode() for payload in self.opened(entries)]
         found = []
         both = zip(entries["batch_id"].to_pylist(), entries["record_id"].to_pylist(), strict=True)
@@ -92,7 +92,7 @@ class Payloads:
         """The cells of each entry (an Arrow table of SEALED), of all fields or of some."""
         payloads = self.opened(entries)
         wanted = fields(self._pipeline) if only is None else only
-        if isinstance(self._pipeline.driving.source, CsvSource):
+        if isinstance(self._pipeline.driving.source, FileSource):
             return self._of_files(entries, payloads, wanted)
         return self._of_rows(entries, payloads, wanted)
 
@@ -124,23 +124,22 @@ class Payloads:
         import numpy as np
         import pyarrow as pa
 
-        from processing.read_parse import RecordCountError, parse_range
+        from processing.formats import column_names, parse_payloads
+        from processing.read_parse import RecordCountError
 
         source, contract = self._pipeline.driving.source, self._pipeline.driving.contract
-        assert isinstance(source, CsvSource)  # noqa: S101 - the caller chose by kind
+        assert isinstance(source, FileSource)  # noqa: S101 - the caller chose by kind
         file = self._file(entries["batch_id"][0].as_py(), entries["record_id"][0].as_py())
-        scan = Scan.of(file.facts) if file is not None else Scan(0, 0, 0, 0, (), source.encoding)
-        names = list(scan.header or source.columns or [field.name for field in contract.fields])
-        data = b"\n".join(payloads) + b"\n"
-        # Comments stand between records, and these are records.
-        part = Range(0, len(data), 1, len(payloads))
+        encoding = source.encoding if isinstance(source, CsvSource) else "utf-8"
+        scan = Scan.of(file.facts) if file is not None else Scan(0, 0, 0, 0, (), encoding)
+        names = column_names(scan, source, contract)
         name = file.name if file is not None else self._pipeline.key
         try:
             only = [field.name for field in wanted if field.name in names]
-            parsed = parse_range(data, part, replace(scan, comments=False), names, source, name, only)
+            parsed = parse_payloads(payloads, scan, names, source, name, only)
         except RecordCountError as error:
             raise Refused(f"{name}: its records cannot be split into cells under the definition of today") from error
-        odd = [place for place, _ in parsed.ragged]
+        odd = [place for place, _ in parsed.broken]
         sound = np.ones(len(payloads), bool)
         sound[odd] = False
         take = pa.array(np.cumsum(sound) - 1, mask=~sound)

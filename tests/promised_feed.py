@@ -64,12 +64,14 @@ class Feed:
         rules: str = "",
         zone: str = 'type="local" uri="landing"',
         source: str = "",
+        kind: str = "csv",
         **columns: Any,
     ) -> None:
         contract = {"type": "object", "required": ["id"], "properties": {"id": TEXT, **(columns or {"v": NUMBER})}}
         whole = ' snapshot="true"' if snapshot else ""
         whole += f" {source}"
-        source = f'<csv id="s" landing="zone" pattern="{pattern}" header="true" schemaRef="schemas/s.json"{whole}/>'
+        form = ' header="true"' if kind == "csv" else ""
+        source = f'<{kind} id="s" landing="zone" pattern="{pattern}"{form} schemaRef="schemas/s.json"{whole}/>'
         self._write("staging", "resources", "zone.xml", ZONE.format(zone))
         self._write("staging", "schemas", "s.json", json.dumps(contract))
         if rules:
