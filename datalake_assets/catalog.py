@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from pipeline_xml.checked import Catalog
+from pipeline_xml.model import JobPipeline
 from resources.settings import Settings, SettingsError
 
 
@@ -30,3 +32,15 @@ def only(catalog: Catalog, applications: tuple[str, ...]) -> Catalog:
         return catalog
     kept = tuple(a for a in catalog.applications if a.name in applications)
     return replace(catalog, applications=kept)
+
+
+def narrowed(catalog: Catalog, pipelines: Collection[str], job: JobPipeline | None = None) -> Catalog:
+    """The catalog of a run: these pipelines (by id) of its one application, and the job that runs them.
+
+    What is built of it is all that the run executes; building the other pipelines of a large application would take
+    longer than starting the run.
+    """
+    (application,) = catalog.applications
+    kept = tuple(checked for checked in application.pipelines if checked.pipeline.id in pipelines)
+    jobs = (job,) if job is not None else ()
+    return replace(catalog, applications=(replace(application, pipelines=kept, jobs=jobs, zones=()),))

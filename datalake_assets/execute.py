@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from datalake_assets import names
-from datalake_assets.catalog import load, only
+from datalake_assets.catalog import load, narrowed, only
 from datalake_assets.in_process import Ended, run_here
 from datalake_assets.replay_specs import replays
 from datalake_assets.work import Announce, OpenWork, Work, lake_work
@@ -154,8 +154,10 @@ def execute(
     checked, job = loaded.pipeline(app, name), loaded.job(app, name)
     if checked is not None:
         job_name, pipelines = names.ready_job(app), {names.PIPELINES_TAG: checked.key}
+        built = narrowed(loaded, (name,))
     elif job is not None:
         job_name, pipelines = names.chain_job(job), dict[str, str]()
+        built = narrowed(loaded, {each for ref in job.refs for each in (ref.id, ref.fallback) if each}, job)
     else:
         found = loaded.applications[0]
         valid = [p.pipeline.id for p in found.pipelines] + [j.id for j in found.jobs]
@@ -163,7 +165,7 @@ def execute(
     tags = pipelines | _date_tag(business_date) | ({names.REPROCESS_TAG: "true"} if reprocess else {})
     tags |= _parameters_tag(loaded.applications[0], name, parameters or {})
     recording = Recording(open_work or lake_work(settings, full), watch)
-    return _outcome(run_here(settings, loaded, recording.opened, job_name, tags), recording)
+    return _outcome(run_here(settings, built, recording.opened, job_name, tags), recording)
 
 
 def execute_replay(
@@ -190,7 +192,8 @@ def execute_replay(
     asked = {names.PIPELINES_TAG: checked.key, names.REPLAY_TAG: batch_key or names.EVERY_BATCH}
     asked |= {names.ACTOR_TAG: actor.name, names.ROLE_TAG: actor.role}
     recording = Recording(open_work or lake_work(settings, full))
-    return _outcome(run_here(settings, loaded, recording.opened, names.ready_job(app), asked), recording)
+    built = narrowed(loaded, (pipeline,))
+    return _outcome(run_here(settings, built, recording.opened, names.ready_job(app), asked), recording)
 
 
 def _parameters_tag(application: CheckedApplication, name: str, given: Mapping[str, str]) -> dict[str, str]:
@@ -238,7 +241,8 @@ def execute_checks(
         raise UnknownName(f"application '{app}' has no pipeline '{pipeline}'; valid: {valid or 'none'}")
     tags = _date_tag(business_date) | {names.PIPELINES_TAG: f"{app}/{pipeline}" if pipeline else app}
     recording = Recording(open_work or lake_work(settings, full))
-    ended = run_here(settings, loaded, recording.opened, names.ALL_CHECKS_JOB, tags)
+    built = narrowed(loaded, (pipeline,)) if pipeline else loaded
+    ended = run_here(settings, built, recording.opened, names.ALL_CHECKS_JOB, tags)
     broken = set(keys) - set(recording.evaluated)
     return ChecksOutcome(ended.run_id, recording.evaluated, ended.error if broken else None)
 

@@ -30,7 +30,7 @@ from pipeline_xml.lake_tables import Table
 from pipeline_xml.location import Location
 from pipeline_xml.lookups import Lookups
 from pipeline_xml.model import Application, Pipeline
-from pipeline_xml.parameters import bound_value, declared, parameter_type
+from pipeline_xml.parameters import bound_value, parameter_type
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
 from pipeline_xml.schema_ref import Schemas
@@ -73,7 +73,7 @@ class PipelineCheck:
         self.used: set[str] = set()
         self.plans: list[StepPlan] = []
         self.not_runnable: list[str] = []
-        self.parameters = declared(self.application.jobs, pipeline.id)
+        self.parameters = self.application.parameters.get(pipeline.id, {})
         self.bound: set[str] = set()
 
     def bindings(self) -> dict[str, DataType]:
@@ -88,14 +88,14 @@ class PipelineCheck:
 
     def run(self) -> CheckedPipeline | None:
         """The checked pipeline, or None when a section has an error (reported)."""
-        before = len(self.problems.errors)
+        before = self.problems.error_count
         check_sources(self)
         check_steps(self)
         targets = check_targets(self)
         driving = self._driving(targets)
         rules = check_rules(self, driving)
         self._unbuilt(targets, driving, [*rules.rows, *rules.keys])
-        if len(self.problems.errors) > before:
+        if self.problems.error_count > before:
             return None
         ordered = sorted(self.sources.values(), key=lambda s: s.source.id != driving)
         return CheckedPipeline(

@@ -56,7 +56,7 @@ class Rules:
 
 def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
     """The rules of the pipeline's packs, over the source `driving`."""
-    packs = {p.id: p for p in check.application.packs}
+    packs = check.application.packs_by_id
     contract = check.contracts.get(driving) if driving else None
     seen: dict[str, Rule] = {}
     found = Rules()

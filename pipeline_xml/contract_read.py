@@ -73,9 +73,9 @@ def read_contract(path: Path, file: str, problems: Problems) -> Contract | None:
         BAD_JSON.report(problems, f"not JSON: {error.message}", locate(text, error.offset, file))
         return None
     schema = SchemaFile(value, places, Location(file), problems)
-    before = len(problems.errors)
+    before = problems.error_count
     found = avro_contract(schema, path.stem) if path.suffix == ".avsc" else _json_contract(schema, path.stem)
-    return found if len(problems.errors) == before else None
+    return found if problems.error_count == before else None
 
 
 def _json_contract(schema: SchemaFile, name: str) -> Contract | None:

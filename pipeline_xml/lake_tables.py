@@ -31,7 +31,8 @@ def table_name(written: str, app: str) -> Table | None:
 
 def rule_tables(pipeline: Pipeline, application: Application) -> Iterable[tuple[Table, Location]]:
     """The lake tables that the pipeline's rules compare with, and where each is named."""
-    for rule in (rule for pack in application.packs if pack.id in pipeline.rule_packs for rule in pack.rules):
+    named = (application.packs_by_id[name] for name in pipeline.rule_packs if name in application.packs_by_id)
+    for rule in (rule for pack in named for rule in pack.rules):
         attribute = {"foreignKey": "reference", "reconcile": "against"}.get(rule.kind, "")
         written = rule.attributes.get(attribute, "")
         if "." in written and (table := table_name(written, pipeline.app)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from pipeline_xml.file_sources import Control as Control  # the model is one: these are named with the others
@@ -296,7 +297,7 @@ def _one_is(name: str, rules: Iterable[str]) -> bool:
     return any(rule == name or rule.startswith(f"{name}.") for rule in rules)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Application:
     """`unread` are the kinds of documents of which one could not be read: a name that is missing may stand there."""
 
@@ -308,3 +309,21 @@ class Application:
     keys: tuple[SecretKey, ...] = ()
     workflows: tuple[Workflow, ...] = ()
     unread: frozenset[str] = frozenset()
+
+    @cached_property
+    def pipelines_by_id(self) -> Mapping[str, Pipeline]:
+        return {each.id: each for each in self.pipelines}
+
+    @cached_property
+    def packs_by_id(self) -> Mapping[str, RulePack]:
+        return {each.id: each for each in self.packs}
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Mapping[str, Parameter]]:
+        """By pipeline, as a fallback too: the parameters of the jobs that run it by name; of several the first."""
+        found: dict[str, dict[str, Parameter]] = {}
+        for job in self.jobs:
+            for name in {name for ref in job.refs for name in (ref.id, ref.fallback) if name}:
+                for parameter in job.parameters:
+                    found.setdefault(name, {}).setdefault(parameter.name, parameter)
+        return found

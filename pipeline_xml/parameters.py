@@ -6,7 +6,7 @@ A pipeline may be in several jobs, and run alone; a parameter means the same to 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
@@ -94,7 +94,7 @@ def parameter_type(parameter: Parameter) -> DataType:
         return DataType("string")
 
 
-def bound_value(name: str, parameters: dict[str, Parameter]) -> BoundValue:
+def bound_value(name: str, parameters: Mapping[str, Parameter]) -> BoundValue:
     """What a run has to find out for the name that an expression reads."""
     if name == RUN_DATE:
         return BoundValue(RUN_DATE, DATE)

@@ -42,15 +42,17 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
+        self.error_count = 0
 
     def error(self, code: str, message: str, where: Location, valid: Iterable[str] = (), hint: str = "") -> None:
-        self._found.append(Problem(code, message, where, "error", tuple(valid), hint))
+        self.add(Problem(code, message, where, "error", tuple(valid), hint))
 
     def warning(self, code: str, message: str, where: Location, valid: Iterable[str] = (), hint: str = "") -> None:
-        self._found.append(Problem(code, message, where, "warning", tuple(valid), hint))
+        self.add(Problem(code, message, where, "warning", tuple(valid), hint))
 
     def add(self, problem: Problem) -> None:
         self._found.append(problem)
+        self.error_count += problem.severity == "error"
 
     @property
     def found(self) -> tuple[Problem, ...]:

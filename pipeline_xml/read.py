@@ -20,6 +20,6 @@ def read_document(path: Path, file: str, document: str, variables: Variables, pr
     root = scan(data, file, problems) if data is not None else None
     if root is None:
         return None
-    before = len(problems.errors)
+    before = problems.error_count
     filled = variables.fill(root, problems)
-    return filled if validate(filled, document, problems) and len(problems.errors) == before else None
+    return filled if validate(filled, document, problems) and problems.error_count == before else None

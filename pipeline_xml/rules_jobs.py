@@ -21,7 +21,7 @@ def _jobs(applications: Iterable[Application]) -> Iterable[tuple[Application, Jo
 def known_pipelines(applications: tuple[Application, ...], report: Report) -> None:
     """A pipelineRef names a pipeline of its application."""
     for application, job in _jobs(applications):
-        known = [p.id for p in application.pipelines]
+        known = application.pipelines_by_id
         for ref in job.refs:
             if ref.id not in known and "pipeline" not in application.unread:
                 report(f"unknown pipeline '{ref.id}'", ref.place("id"), known)
@@ -78,9 +78,8 @@ def _walk(
 def fallback(applications: tuple[Application, ...], report: Report) -> None:
     """onFailure="fallback" names another pipeline of the application in fallback, and only it does."""
     for application, job in _jobs(applications):
-        known = [p.id for p in application.pipelines]
-        for ref in job.refs:
-            others = [name for name in known if name != ref.id]
+        for ref in (r for r in job.refs if r.on_failure == "fallback" or r.fallback is not None):
+            others = [p.id for p in application.pipelines if p.id != ref.id]
             if ref.on_failure == "fallback" and ref.fallback is None:
                 report('onFailure="fallback" without fallback', ref.place("onFailure"), others)
             elif ref.fallback is not None and ref.fallback not in others and "pipeline" not in application.unread:
@@ -104,9 +103,9 @@ def retries(applications: tuple[Application, ...], report: Report) -> None:
 def own_schedule(applications: tuple[Application, ...], report: Report) -> None:
     """A pipeline in a scheduled job ignores its own schedule: it would run twice."""
     for application, job in _jobs(applications):
-        inside = {r.id for r in job.refs}
-        for pipeline in application.pipelines:
-            if job.schedule and pipeline.metadata.schedule and pipeline.id in inside:
+        inside = (application.pipelines_by_id.get(ref.id) for ref in job.refs)
+        for pipeline in filter(None, inside):
+            if job.schedule and pipeline.metadata.schedule:
                 message = f"the schedule is ignored: job '{job.id}' has its own"
                 report(message, pipeline.metadata.place("schedule"))
 
@@ -117,9 +116,7 @@ def follows_its_tables(applications: tuple[Application, ...], report: Report) ->
     writers = producers(applications)
     for application, job in _jobs(applications):
         refs = {r.id: r for r in job.refs}
-        for pipeline in application.pipelines:
-            if pipeline.id not in refs:
-                continue
+        for pipeline in filter(None, (application.pipelines_by_id.get(name) for name in refs)):
             before = _before(refs[pipeline.id], refs)
             for name in _reads(pipeline, writers):
                 if name in refs and name not in before and name != pipeline.id:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from sqlglot import exp
@@ -58,8 +59,12 @@ class Language(Spark):
         NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> exp.Expr:
-    """The syntax tree of exactly one expression; raises `SyntaxProblem`, and nothing else whatever the text."""
+    """The syntax tree of exactly one expression, to be read only; raises `SyntaxProblem`, and nothing else.
+
+    Remembered by text: a rule pack is compiled for each pipeline that it is for, and many rules read alike.
+    """
     if len(text) > LONGEST_TEXT:
         raise SyntaxProblem(f"longer than {LONGEST_TEXT} characters", 0, TOO_LARGE)
     if not text.strip():
