@@ -72,6 +72,13 @@ class Entries:
     audit: list[Document] = field(default_factory=list)
     landing: list[Document] = field(default_factory=list)
 
+    def handed_over(self, replay: BatchEntries) -> bool:
+        """Whether the batch of its records was asked for because of its corrections, before it ended itself."""
+        if replay.batch is None or replay.batch["origin"] != "replay":
+            return False
+        ended = any("outcome" in each for each in replay.attempts.values())
+        return not ended and set(replay.batch["window"]["corrections"]) <= self.asked_for.keys()
+
 
 def journal_scans(lake: Lake, pipeline: str, batch_id: str, attempt: int, scans: Mapping[int, Document]) -> None:
     """What a later attempt found in its files, by arrival: under the definition of its day, not of the first."""

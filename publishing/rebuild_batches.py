@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Look
+from publishing.replay import HANDED_OVER
 from publishing.taking_back import reason_left
 from publishing.units import GONE
 
@@ -164,6 +165,8 @@ def _stand(session: Session, batch: Batch, entries: Entries) -> None:
         of_attempt = own.attempts.get(number, {})
         if "outcome" in of_attempt:
             _end(batch, files, of_attempt["outcome"], of_attempt.get("scanned"))
+    if entries.handed_over(own):
+        batch.status, batch.reason = "superseded", HANDED_OVER
     kinds = [d["kind"] for d in own.of_kind("decision") if d["kind"] in ENDED_BY]
     if kinds:
         batch.status = ENDED_BY[kinds[-1]][batch.id in entries.taken_back]

@@ -54,7 +54,7 @@ def published_by(entries: Entries) -> dict[str, str]:
     obeyed: list[tuple[tuple[int, str], str, list[str]]] = []
     for each in entries.batches.values():
         if each.batch is not None and each.batch["origin"] == "replay":
-            if _alone(entries, each.id, each.batch):
+            if _alone(entries, each.id, each.batch) or entries.handed_over(each):
                 continue
             found |= dict.fromkeys(each.batch["window"]["corrections"], each.id)
         for number, outcome in each.ended("published").items():

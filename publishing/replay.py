@@ -44,6 +44,7 @@ from publishing.targets import Publication
 from publishing.touched import touched_by_replay
 
 REPLAY = "replay"
+HANDED_OVER = "the pipeline replays by the next attempt of the batch now"
 TRIAL = "trial-"  # what a computation aside stages stands in a folder of its own
 
 
@@ -180,11 +181,13 @@ def _hand_over(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> Batch:
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
         source = session.get_one(Batch, (batch.window or {})["source"])
-        for correction in session.scalars(select(Correction).where(Correction.replay_id == batch.id)):
+        corrections = session.scalars(select(Correction).where(Correction.replay_id == batch.id)).all()
+        for correction in corrections:
             correction.replay_id = source.id
-        stored.status, stored.reason = "superseded", "the pipeline replays by the next attempt of the batch now"
+        stored.status, stored.reason = "superseded", HANDED_OVER
         source.status, source.attempt = "open", source.attempt + 1
-        journal_reopened(lake, pipeline.key, {source.id: source.attempt})
+        given = dict.fromkeys((correction.id for correction in corrections), source.id)
+        journal_reopened(lake, pipeline.key, {source.id: source.attempt}, corrections=given)
     return source
 
 

@@ -358,9 +358,24 @@ def asked_for(feed: Decided) -> None:
     assert feed.rows("staging.feed", "id") == ["a", "b"]
 
 
+def handed_over(feed: Decided) -> None:
+    """A replay that was asked for as a batch of its own, and is the next attempt of its batch by a new definition."""
+    feed.define(APPEND, snapshot=True)
+    feed.land("a.csv", "id,v", "a,1", "b,x")
+    feed.run()
+    feed.decide({"a.csv:2": {"v": "2"}})
+    with feed.open() as (lake, pipeline):
+        ask(lake, pipeline, STEWARD)
+    made_again(feed)
+    feed.define(f'{APPEND}<csv path="exports/feed" mode="overwrite"/>', snapshot=True)
+    (done,) = feed.replay()
+    assert (done.origin, done.status, done.attempt) == ("files", "published", 2)
+    assert feed.rows("staging.feed", "id") == ["a", "b"]
+
+
 STORIES = [corrected, taken_back, units, held, merged, moved, a_replay_held, failed, released_late, read_whole]
-STORIES += [another_mode, asked_for, an_attempt_held, taken_back_while_held, won_again, rebuilt_with_replays]
-STORIES += [accepted_before_its_replay]
+STORIES += [another_mode, asked_for, handed_over, an_attempt_held, taken_back_while_held, won_again]
+STORIES += [rebuilt_with_replays, accepted_before_its_replay]
 
 
 @pytest.mark.parametrize("story", STORIES)
