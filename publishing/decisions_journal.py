@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Integer, String, column, select, table
+from sqlalchemy import DateTime, Integer, String, column, func, select, table
 from sqlalchemy.orm import Session
 
 from publishing.decisions import BatchDecision, Correction
@@ -37,6 +37,19 @@ def assignments(session: Session, pipeline: str | None = None) -> Sequence[Any]:
     if pipeline is not None:
         chosen = chosen.where(Batch.pipeline == pipeline)
     return session.execute(chosen.order_by(ASSIGNMENT.c.id)).all()
+
+
+def decisions_made(session: Session, pipeline: str) -> int:
+    """How many corrections, verdicts, assignments and decisions over batches there are of a pipeline."""
+    own = select(Batch.id).where(Batch.pipeline == pipeline)
+    corrections = select(Correction.id).where(Correction.pipeline == pipeline)
+    counted = [
+        select(func.count()).select_from(Correction).where(Correction.pipeline == pipeline),
+        select(func.count()).select_from(_VERDICT).where(_VERDICT.c.correction_id.in_(corrections)),
+        select(func.count()).select_from(ASSIGNMENT).where(ASSIGNMENT.c.batch_id.in_(own)),
+        select(func.count()).select_from(BatchDecision).where(BatchDecision.batch_id.in_(own)),
+    ]
+    return sum(session.scalar(each) or 0 for each in counted)
 
 
 def journal_decisions(lake: Lake, pipeline: str | None = None) -> None:

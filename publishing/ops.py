@@ -2,7 +2,8 @@
 
 A run and its end stand in the journal first (publishing/run_entries.py); from there the rows are made. `r:<pipeline>`
 is the transaction of both tables, the number of the newest run that is in: whoever ends next writes what is missing.
-Events go in before the runs they belong to. A steward's decision is looked up in the table by its event's id.
+Events go in before the runs they belong to. A steward's decision is looked up in the table by its event's id, and only
+where there are others than were told: decisions are never unmade, so `d:<pipeline>` is how many.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from pipeline_xml.checked import CheckedPipeline
 from publishing import failpoints
 from publishing.commit import until_committed
-from publishing.decisions_journal import journal_decisions
+from publishing.decisions_journal import decisions_made, journal_decisions
 from publishing.journal import attempt_entry
 from publishing.lake import Lake, RunNumber
 from publishing.ops_events import attempt_events, decision_events
@@ -115,13 +116,16 @@ def _end(
 def write_down(lake: Lake, pipeline: str) -> None:
     """Brings both tables up to the newest run of the pipeline that is over, and to every decision. Idempotent."""
     app = pipeline.partition("/")[0]
-    journal_decisions(lake, pipeline)
+    with lake.ledger.read() as session:
+        made = decisions_made(session, pipeline)
     with lake.alone(f"{app}/.ops"):
         newest = newest_run(lake.journal, pipeline)
         runs, events = _opened(lake, app, PIPELINE_RUNS), _opened(lake, app, QUARANTINE_EVENTS)
         known = runs[1].transaction(f"r:{pipeline}") if events[2] else 0
         _write_events(lake, pipeline, events[0], known, newest)
-        _write_decisions(lake, pipeline, events[0])
+        if events[1].transaction(f"d:{pipeline}") != made:
+            journal_decisions(lake, pipeline)
+            _write_decisions(lake, pipeline, events[0], made)
         _write_runs(lake, pipeline, runs[0], newest)
 
 
@@ -150,10 +154,9 @@ def _write_events(lake: Lake, pipeline: str, table: LakeTable, known: int, newes
     failpoints.reached("events.committed")
 
 
-def _write_decisions(lake: Lake, pipeline: str, table: LakeTable) -> None:
+def _write_decisions(lake: Lake, pipeline: str, table: LakeTable, number: int) -> None:
+    """The events of decisions that lack one; `number` of them were made when it was asked, and are all told then."""
     made = decision_events(lake, pipeline)
-    if not made:
-        return
 
     def commit(snapshot: Snapshot) -> int | None:
         import pyarrow.dataset as ds
@@ -163,7 +166,8 @@ def _write_decisions(lake: Lake, pipeline: str, table: LakeTable) -> None:
         told = snapshot.dataset(files).to_table(columns=["event_id"], filter=decisions)["event_id"]
         known = set(told.to_pylist())
         rows = [event for event in made if event["event_id"] not in known]
-        return add_rows(snapshot, QUARANTINE_EVENTS, rows, {}) if rows else None
+        told_all = {f"d:{pipeline}": number}
+        return add_rows(snapshot, QUARANTINE_EVENTS, rows, told_all) if rows else snapshot.commit([], [], told_all, {})
 
     _committed(table, until_committed(table, commit))
 

@@ -28,6 +28,7 @@ from publishing.run_entries import newest_run, open_run
 from resources.engine import Engine
 from stewardship.actors import Actor
 from stewardship.assign import assign
+from stewardship.stores import Approval
 from tests.delta_rows import delta_dataset
 from tests.faults import children
 from tests.promised_feed import DATED, NUMBER, TEXT, Feed
@@ -212,8 +213,9 @@ def test_a_stewards_decision_is_told_once(idle: Feed) -> None:
         lake.journal.write(f"{folder}/batch.json", {"key": "day_a", "business_date": day.isoformat()})
         for _ in range(2):
             write_down(lake, pipeline.key)
-        verdict = {"actor": "ben", "role": "approver", "made_at": now().isoformat(), "verdict": "approved"}
-        lake.journal.write(f"{folder}/correction-c1.verdict.json", verdict)
+        verdict = {"actor": "ben", "role": "approver", "reason": "seen", "verdict": "approved"}
+        with lake.ledger.write() as session:
+            session.add(Approval(correction_id="c1", made_at=now(), **verdict))
         for _ in range(2):
             write_down(lake, pipeline.key)
     told = {(e["event_id"], e["actor"], e["records"], e["batch_key"]) for e in rows(idle, EVENTS)}
@@ -365,3 +367,36 @@ def test_what_a_newer_snapshot_supersedes_and_who_was_assigned_are_told(tmp_path
         write_down(lake, pipeline.key)
         write_down(lake, pipeline.key)
     assert sorted(rows(feed, EVENTS), key=str) == sorted(before, key=str)
+
+
+def test_decisions_that_were_told_are_not_looked_at_by_every_run(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = StewardFeed(tmp_path, engine)
+    feed.define(v=NUMBER)
+    feed.land("a.csv", "id,v", "a,1", "b,x", "c,y")
+    (first,) = feed.run()
+    with feed.open() as (lake, _):
+        assign(lake, feed.catalog(), Actor("ann", "steward"), first.key, "dora")
+    feed.decide({"a.csv:2": {"v": "2"}})
+    feed.run()
+    looked: list[str] = []
+    for name in ("journal_decisions", "decision_events"):
+        before = getattr(ops, name)
+
+        def looking(*given: Any, name: str = name, before: Any = before) -> Any:
+            looked.append(name)
+            return before(*given)
+
+        monkeypatch.setattr(ops, name, looking)
+    feed.run()
+    feed.run()
+    assert looked == []
+    feed.decide({"a.csv:3": {"v": "3"}})
+    feed.run()
+    assert looked == ["journal_decisions", "decision_events"]
+    told = [e["event"] for e in rows(feed, EVENTS) if e["decision_id"]]
+    assert sorted(told) == ["assigned", "correction_proposed", "correction_proposed"]
+    shutil.rmtree(feed.folder(EVENTS))
+    feed.run()
+    assert sorted(e["event"] for e in rows(feed, EVENTS) if e["decision_id"]) == sorted(told)
