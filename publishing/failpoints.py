@@ -37,6 +37,7 @@ POINTS: Mapping[str, str] = {
     "merge.committed": "a merge target is committed",
     "rebuild.staged": "all batches of a merge target are computed again, nothing is committed",
     "rebuild.committed": "a merge target is rebuilt, outcomes are not counted anew",
+    "rebuild.linked": "the files of a table that is made again stand in its folder, uncommitted",
     "export.written": "the export's file stands in its folder, unnamed by its manifest",
     "export.published": "the export's manifest names the new file, the old one still stands",
     "decision.made": "a decision over batches is in the ledger, not in the journal, and nothing was done about it",

@@ -35,7 +35,7 @@ from publishing.stage import ReconciliationError, stage
 from publishing.table_input import UpstreamFileGone, table_input
 from publishing.targets import Publication, files_of, target_schema
 from publishing.won_again import restate_winners
-from resources.lake_table import DataFile, Snapshot
+from resources.lake_table import DataFile, LakeTable, Snapshot
 
 _RANK = "_rank"
 _REPLAY = "_replay"
@@ -67,6 +67,19 @@ class Rows:
     paths: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The rows of a batch as they are computed again: files below `root`."""
+
+    batch: Batch
+    root: Path
+    files: Sequence[DataFile]
+
+    @property
+    def rows(self) -> Rows:
+        return Rows(self.batch, [str(self.root / item.path) for item in self.files])
+
+
 def rebuild_cost(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, without: Collection[str] = ()) -> Cost:
     batches = [batch for batch in _that_stand(lake, pipeline, target) if batch.id not in without]
     files = [item for batch in batches for item in landed(lake, batch)]
@@ -82,14 +95,16 @@ def rebuild_merge(
     *,
     without: Collection[str] = (),
     fresh: Rows | None = None,
+    into: LakeTable | None = None,
 ) -> int | None:
     """Replaces the target at `position` by what its batches give without some; the committed version.
 
     `fresh` are the staged rows of an attempt that is being published: they stand for its batch. `metadata` is given the
     rows that win. The first of the transactions says whether it was done: then None. CannotRebuild names the batch.
+    `into` is another table than that of the target, which will take its place.
     """
     target = pipeline.targets[position]
-    table = lake.table(target.asset)
+    table = into or lake.table(target.asset)
 
     def done(snapshot: Snapshot) -> bool:
         name, version = next(iter(transactions(snapshot).items()))
@@ -112,8 +127,8 @@ def rebuild_merge(
             root.mkdir(parents=True)
             rows = [fresh] if fresh is not None else []
             gone = {*without, *(each.batch.id for each in rows)}
-            standing = [batch for batch in _that_stand(lake, pipeline, target) if batch.id not in gone]
-            rows += [Rows(batch, _computed(lake, pipeline, position, batch, without)) for batch in standing]
+            standing = [batch for batch in standing_in(lake, pipeline, table.snapshot()) if batch.id not in gone]
+            rows += [computed(lake, pipeline, position, batch, without).rows for batch in standing]
             failpoints.reached("rebuild.staged")
             replayed = _replayed(lake, root, standing, without)  # not of `fresh`: it read its records corrected itself
             winners = _winners(lake, target, root, rows, replayed)
@@ -121,7 +136,8 @@ def rebuild_merge(
     finally:
         for folder in (root.parent, *(lake.staged_root(pipeline.key, batch.id, 0) for batch in standing)):
             shutil.rmtree(folder, ignore_errors=True)
-    recount(lake, pipeline, target)
+    if into is None:
+        recount(lake, pipeline, target)
     return version
 
 
@@ -146,17 +162,21 @@ def _that_stand(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget) ->
     table = lake.table(target.asset)
     if not table.exists:
         return []
-    snapshot = table.snapshot()
+    return standing_in(lake, pipeline, table.snapshot())
+
+
+def standing_in(lake: Lake, pipeline: CheckedPipeline, snapshot: Snapshot) -> list[Batch]:
+    """Those that are published in a table by its own transactions."""
     with lake.ledger.read() as session:
         chosen = select(Batch).where(Batch.pipeline == pipeline.key, Batch.origin != "replay")
         batches = session.scalars(chosen.order_by(Batch.arrival, Batch.id)).all()
     return [batch for batch in batches if snapshot.transaction(f"b:{batch.id}") % 2 == 1]
 
 
-def _computed(
-    lake: Lake, pipeline: CheckedPipeline, position: int, batch: Batch, without: Collection[str]
-) -> list[str]:
-    """The paths of the batch's accepted rows, staged once more under the definition of now."""
+def computed(
+    lake: Lake, pipeline: CheckedPipeline, position: int, batch: Batch, without: Collection[str] = ()
+) -> Computed:
+    """The batch's accepted rows, staged once more under the definition of now. CannotRebuild."""
     files = landed(lake, batch)
     scan_again(lake, pipeline, files)
     with lake.ledger.read() as session:
@@ -169,7 +189,7 @@ def _computed(
         raise CannotRebuild(f"{batch.key} does not reconcile under the definition of now: {error}") from error
     except UpstreamFileGone as error:
         raise _unreadable(batch, error) from error
-    return [str(lake.settings.data / manifest.root / item.path) for item in files_of(manifest, position)]
+    return Computed(batch, lake.settings.data / manifest.root, files_of(manifest, position))
 
 
 def _unreadable(batch: Batch, error: UpstreamFileGone) -> CannotRebuild:
@@ -240,6 +260,16 @@ def _replayed(lake: Lake, root: Path, batches: Sequence[Batch], without: Collect
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    owners = replayed_by(lake, batches, without)
+    if not owners:
+        return None
+    path = root / "replayed.parquet"
+    pq.write_table(pa.table({f.RECORD_ID: list(owners), _REPLAY: list(owners.values())}), path)
+    return str(path)
+
+
+def replayed_by(lake: Lake, batches: Sequence[Batch], without: Collection[str] = ()) -> dict[str, str]:
+    """{record id: the replay batch that brought it back} of the records of these batches."""
     ids = [batch.id for batch in batches]
     with lake.ledger.read() as session:
         chosen = (
@@ -249,15 +279,11 @@ def _replayed(lake: Lake, root: Path, batches: Sequence[Batch], without: Collect
             .order_by(Correction.made_at)
         )
         corrections = [correction for correction in session.scalars(chosen) if correction.replay_id not in without]
-    owners: dict[str, str] = {}
-    for correction in corrections:
-        for record in load_changes(lake, correction)["record_id"].to_pylist():
-            owners[record] = str(correction.replay_id)
-    if not owners:
-        return None
-    path = root / "replayed.parquet"
-    pq.write_table(pa.table({f.RECORD_ID: list(owners), _REPLAY: list(owners.values())}), path)
-    return str(path)
+    return {
+        record: str(correction.replay_id)
+        for correction in corrections
+        for record in load_changes(lake, correction)["record_id"].to_pylist()
+    }
 
 
 def _stood(root: Path, files: Sequence[DataFile]) -> Stood:

@@ -40,6 +40,7 @@ NEEDS: Mapping[str, tuple[Role, ...]] = {
     "withdraw": (APPROVER,),
     "unpublish": (APPROVER,),
     "restore": (APPROVER,),
+    "rebuild": (APPROVER,),
     "reveal": (AUDITOR,),
     "pause": (STEWARD, APPROVER),
     "ignore": (STEWARD, APPROVER),

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from pipeline_xml.checked import CheckedPipeline
 from publishing.lake import Lake
 from publishing.ledger import Batch
+from publishing.rebuild_table import rebuild_table
 from publishing.run import run_pipeline
 
 PIPELINES = ("loans", "loan", "exposure")
@@ -24,6 +25,14 @@ def reprocess(lake: Lake) -> None:
         pipeline = pipeline_of(lake, name)
         again = name == PIPELINES[0] and not _reopened(lake, pipeline)
         run_pipeline(lake, pipeline, run_id="faults reprocess", reprocess=again)
+
+
+def make_again(lake: Lake) -> None:
+    """The tables of the first two pipelines, one appended and one merged, are made again from raw and journal."""
+    for name in PIPELINES[:2]:
+        pipeline = pipeline_of(lake, name)
+        with lake.alone(pipeline.key):
+            rebuild_table(lake, pipeline, 0)
 
 
 def pipeline_of(lake: Lake, name: str) -> CheckedPipeline:

@@ -29,7 +29,7 @@ from publishing.lake import Lake, open_lake
 from resources.quarantine_key import quarantine_key
 from resources.settings import Settings
 from tests.faults.document import CASE, difference, tell
-from tests.faults.flow import load, reprocess
+from tests.faults.flow import load, make_again, reprocess
 from tests.faults.steward_phases import correct, give_up, replay_all, take_back
 
 LANDING = Path("landing") / "branches"
@@ -54,6 +54,7 @@ PHASES: Sequence[Phase] = (
     Phase("discarded", (), give_up),
     Phase("replayed", (), replay_all),
     Phase("unpublished", (), take_back),
+    Phase("made again", (), make_again),
 )
 LANDED: Mapping[str, tuple[str, ...]] = {phase.name: phase.lands for phase in PHASES}
 
