@@ -126,6 +126,19 @@ def test_approved_corrections_are_one_run_a_batch(
     assert first.run_key != second.run_key
 
 
+def test_a_correction_whose_batch_gave_way_is_looked_for_in_all_of_the_pipeline(
+    settings: Settings, instance: dg.DagsterInstance, ledger: Ledger
+) -> None:
+    """Where its records are stands in the tables, which a tick does not open."""
+    batch(ledger, 1, status="superseded")
+    correction(ledger, "c1")
+    (asked,) = requests(tick(settings, instance, "replay"))
+    assert asked.tags[names.REPLAY_TAG] == names.EVERY_BATCH
+    with ledger.write() as session:
+        session.get_one(Correction, "c1").fate = "superseded"
+    assert requests(tick(settings, instance, "replay")) == [], "it has ended"
+
+
 @pytest.mark.parametrize(
     "more", [{"state": "proposed"}, {"state": "rejected"}, {"kind": DISCARD}, {"replay_id": "b2"}],
     ids=["proposed", "rejected", "discard", "replayed"],
