@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
@@ -14,31 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline_xml.expressions import Call, Expression, Tree
-from pipeline_xml.expressions.compile import compile_expression
+from pipeline_xml.expressions import Call, Tree
 from pipeline_xml.expressions.functions import registry
-from pipeline_xml.location import Location
-from pipeline_xml.problems import Problems
 from pipeline_xml.types import DataType, parse_type
-from processing.emit import EMITTERS, emit
+from processing.emit import EMITTERS
 from resources.engine import Engine
+from tests.expression_rows import SCOPE, arrow, compiled, evaluate, same
 
 FILE = Path(__file__).parent.parent / "data" / "expression_cells.txt"
-COLUMNS = {
-    **dict.fromkeys(("s", "s2"), "string"),
-    **dict.fromkeys(("f", "f2"), "boolean"),
-    "i": "int",
-    **dict.fromkeys(("b", "b2"), "bigint"),
-    "d": "decimal(18,2)",
-    "e": "decimal(10,4)",
-    "w": "decimal(38,0)",
-    "z": "decimal(34,10)",
-    **dict.fromkeys(("x", "y"), "double"),
-    **dict.fromkeys(("day", "day2"), "date"),
-    "t": "timestamp",
-}
-SCOPE = {name: parse_type(text) for name, text in COLUMNS.items()}
-BINDINGS: dict[str, object] = {"businessDate": date(2024, 12, 31), "runDate": date(2025, 1, 15)}
 BATCH = 60
 
 
@@ -91,42 +73,6 @@ def cells() -> list[Cell]:
 CELLS = cells()
 
 
-def compiled(text: str) -> Expression:
-    problems = Problems()
-    found = compile_expression(text, SCOPE, Location("cells"), problems)
-    assert found is not None, f"{text}: {[(p.code, p.message, p.hint) for p in problems.found]}"
-    return found
-
-
-def arrow(data_type: DataType) -> pa.DataType:
-    if data_type.kind == "decimal":
-        return pa.decimal128(data_type.precision, data_type.scale)
-    return {
-        "string": pa.string(),
-        "boolean": pa.bool_(),
-        "int": pa.int32(),
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-        "date": pa.date32(),
-        "timestamp": pa.timestamp("us", "UTC"),
-    }[data_type.kind]
-
-
-def evaluate(engine: Engine, expressions: Sequence[Expression], rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Columns v0, p0, v1, p1, … over the rows, in their order."""
-    from pyspark.sql import functions as F
-
-    data = {name: pa.array([row.get(name) for row in rows], arrow(kind)) for name, kind in SCOPE.items()}
-    data["row_"] = pa.array(range(len(rows)), pa.int32())
-    frame = engine.session.createDataFrame(pa.table(data))
-    columns = []
-    for index, expression in enumerate(expressions):
-        emitted = emit(expression, lambda dataset, name: F.col(name), BINDINGS)
-        problem = F.lit(None).cast("string") if emitted.problem is None else emitted.problem
-        columns += [emitted.value.alias(f"v{index}"), problem.alias(f"p{index}")]
-    return frame.select("row_", *columns).toArrow().sort_by("row_")
-
-
 def test_cells(engine: Engine) -> None:
     """All expressions over all rows; each cell looks at its own. Wrong ones are told together."""
     rows: dict[str, dict[str, Any]] = {}  # by how they are written: 0.0 equals -0.0
@@ -145,21 +91,11 @@ def test_cells(engine: Engine) -> None:
             kind = table.schema.field(f"v{index}").type
             kind = pa.string() if kind in (pa.large_string(), pa.string_view()) else kind
             value, reason = table[f"v{index}"][row].as_py(), table[f"p{index}"][row].as_py()
-            if not _same(value, cell.result) or reason != cell.reason:
+            if not same(value, cell.result) or reason != cell.reason:
                 wrong.append(f"line {cell.line}: {cell.text}: {value!r} {reason}, not {cell.result!r} {cell.reason}")
             if kind != arrow(cell.type):
                 wrong.append(f"line {cell.line}: {cell.text}: {kind}, not {arrow(cell.type)}")
     assert not wrong, f"{engine.name}:\n" + "\n".join(wrong)
-
-
-def _same(value: Any, expected: Any) -> bool:
-    if type(value) is not type(expected):
-        return False
-    if isinstance(value, float):
-        return repr(value) == repr(expected)  # -0.0 is not 0.0 here
-    if isinstance(value, Decimal):
-        return value.as_tuple() == Decimal(expected).as_tuple()
-    return bool(value == expected)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"line{cell.line}")
