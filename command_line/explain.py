@@ -24,7 +24,7 @@ from pipeline_xml.checked import (
 from pipeline_xml.contract import Constraints, Contract, Field
 from pipeline_xml.expressions.tree import Binding, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.location import Location
-from pipeline_xml.model import FileSource, HiveTarget, JobPipeline, Node, Workflow
+from pipeline_xml.model import CsvTarget, FileSource, HiveSource, HiveTarget, JobPipeline, Node, OtherSource, Workflow
 from pipeline_xml.types import DataType
 
 
@@ -105,11 +105,13 @@ def _source(source: CheckedSource) -> dict[str, Any]:
     if isinstance(written, FileSource):
         said = plain(written)
         place = f"{source.zone.uri} (landing zone {source.zone.id})" if source.zone else written.path
+    elif isinstance(written, OtherSource):
+        said, place = plain(written.attributes), written.attributes.get("jdbcUrl", "")
     else:
         said, place = {"read": written.read}, "/".join(source.upstream or ())
     return {
         "id": written.id,
-        "kind": written.kind if isinstance(written, FileSource) else "hive",
+        "kind": "hive" if isinstance(written, HiveSource) else written.kind,
         "from": place,
         "attributes": said,
         "contract": _contract(source.contract),
@@ -199,7 +201,7 @@ def _target(target: CheckedTarget) -> dict[str, Any]:
         "kind": written.format if isinstance(written, HiveTarget) else written.kind,
         "asset": "/".join(target.asset),
         "mode": written.mode,
-        "path": None if isinstance(written, HiveTarget) else written.path,
+        "path": written.path if isinstance(written, CsvTarget) else None,
         "dataset": target.dataset.name,
         "driving": target.dataset.driving,
         "keys": list(target.keys) if hive and written.mode == "merge" else [],

@@ -7,7 +7,7 @@ import re
 import dagster as dg
 
 from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, Reference
-from pipeline_xml.model import FileSource, Grain, JobPipeline
+from pipeline_xml.model import Grain, HiveSource, JobPipeline
 
 CLAIM_TAG = "datalake/claim"
 CLAIM_PIPELINE_TAG = "datalake/claim_pipeline"
@@ -45,7 +45,7 @@ def target_key(target: CheckedTarget) -> dg.AssetKey:
 
 
 def source_key(app: str, source: CheckedSource) -> dg.AssetKey:
-    """The lake table, the landing zone, or for a plain path `[app, landing, source id]`."""
+    """The lake table, the landing zone, or for a plain path and what is outside `[app, landing, source id]`."""
     if source.upstream:
         return dg.AssetKey(list(source.upstream))
     if source.zone:
@@ -105,4 +105,4 @@ def owners(owner: str) -> list[str]:
 
 
 def source_kind(source: CheckedSource) -> str:
-    return source.source.kind if isinstance(source.source, FileSource) else "delta"
+    return "delta" if isinstance(source.source, HiveSource) else source.source.kind

@@ -14,7 +14,7 @@ from datalake_assets.freshness import freshness_policy
 from datalake_assets.previews import previews_accepted
 from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedSource, CheckedTarget
 from pipeline_xml.location import Location
-from pipeline_xml.model import CsvTarget, FileSource, Grain, LandingZone
+from pipeline_xml.model import FileSource, Grain, HiveTarget, LandingZone
 
 Grains = Mapping[tuple[str, str, str], Grain]  # grain of each lake table that the loaded applications write
 
@@ -199,4 +199,4 @@ def _reference_keys(checked: CheckedPipeline) -> Iterable[dg.AssetKey]:
 
 
 def _target_kind(target: CheckedTarget) -> str:
-    return target.target.kind if isinstance(target.target, CsvTarget) else target.target.format
+    return target.target.format if isinstance(target.target, HiveTarget) else target.target.kind

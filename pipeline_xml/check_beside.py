@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_xml.checked import KeyRule, RowRule
-from pipeline_xml.model import HiveSource
+from pipeline_xml.model import HiveSource, OtherSource
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def check_beside(
     reads = [s.source.read for n, s in check.sources.items() if n in drive and isinstance(s.source, HiveSource)]
     for name in dict.fromkeys(name for plan in check.plans for name in plan.inputs):
         source = check.sources[name].source if name in check.sources else None
-        if source is None or (name == driving and len(drive) == 1):
-            continue
+        if source is None or (name == driving and len(drive) == 1) or isinstance(source, OtherSource):
+            continue  # what does not run anyway says so itself
         if not isinstance(source, HiveSource):
             what = "records of files that come together" if name in drive else "files beside the driving source"
             check.cannot_run(f"{what}: load '{name}' into a table", source.where)

@@ -152,7 +152,8 @@ class PipelineCheck:
         if used - {last}:
             self.cannot_run("records are taken before their last step", self.pipeline.where)
 
-    def cannot_run(self, what: str, where: Location) -> None:
-        """Remember why this pipeline does not run yet, and warn of it."""
-        self.not_runnable.append(what)
-        NOT_RUNNABLE.report(self.problems, f"not runnable in this version: {what}", where)
+    def cannot_run(self, what: str, where: Location, instead: str = "") -> None:
+        """Remember why this pipeline does not run yet, and warn of it; `instead` is what to do until it does."""
+        told = f"{where}: {NOT_RUNNABLE.name} not runnable in this version: {what}"
+        self.not_runnable.append(f"{told}; {instead}" if instead else told)
+        NOT_RUNNABLE.report(self.problems, f"not runnable in this version: {what}", where, hint=instead)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline_xml.check_outside import check_source
 from pipeline_xml.check_targets import PLAIN_FILES
 from pipeline_xml.checked import CheckedSource, Column, Dataset
 from pipeline_xml.contract import Contract, Field
@@ -19,15 +20,12 @@ from pipeline_xml.model import (
     OtherSource,
     ParquetSource,
 )
-from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
+from pipeline_xml.rulebook import NO_CONTRACT, UNKNOWN_COLUMN, code
 from pipeline_xml.types import STRING
 
 if TYPE_CHECKING:
     from pipeline_xml.check_pipeline import PipelineCheck
 
-NO_CONTRACT = code(
-    "LK410", "A source whose columns nobody has declared: it needs schemaRef, or columns for texts only."
-)
 UNKNOWN_ZONE = code("LK601", "A source's landing names no landingZone of the application.")
 UNKNOWN_TABLE = code("LK112", "A lake table that no pipeline writes, read without a schemaRef of its own.")
 CONTROL_FIELD = code("LK113", "A field number of the control record beyond the fields that its schemaRef has.")
@@ -201,18 +199,10 @@ def _tables(check: PipelineCheck) -> list[str]:
     return own + [".".join(t) for t in check.around.writers if t[0] != check.pipeline.app]
 
 
-def _other(check: PipelineCheck, source: OtherSource) -> Contract | None:
-    check.cannot_run(f"<{source.kind}> sources", source.where)
-    if source.schema_ref is None:
-        return None
-    where = source.place("schemaRef")
-    return check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, source.schema_ref, where)
-
-
 _CHECKS: Mapping[type, Callable[[PipelineCheck, Any], Contract | None]] = {
     CsvSource: _csv,
     JsonSource: _typed,
     ParquetSource: _typed,
     HiveSource: _hive,
-    OtherSource: _other,
+    OtherSource: check_source,
 }

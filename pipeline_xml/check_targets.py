@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pipeline_xml.check_outside import check_target
 from pipeline_xml.check_steps import result_name
 from pipeline_xml.checked import CheckedTarget, Dataset, FilesTarget
 from pipeline_xml.contract import Contract
@@ -36,7 +37,12 @@ def check_targets(check: PipelineCheck) -> tuple[CheckedTarget, ...]:
     for target in check.pipeline.targets:
         dataset = _dataset(check, target)
         if isinstance(target, OtherTarget):
-            check.cannot_run(f"<{target.kind}> targets", target.where)
+            contract = check_target(check, target)
+            if contract is not None and dataset is not None:
+                _agrees(check, target, dataset, contract)
+            if dataset is not None:
+                named: Table = (check.pipeline.app, check.pipeline.layer, f"{target.id}_{target.kind}")
+                found.append(CheckedTarget(target, dataset, named, contract))
         elif isinstance(target, HiveTarget):
             resolved = _hive(check, target, dataset)
             found += [resolved] if resolved else []
@@ -136,7 +142,7 @@ def _columns_exist(
             UNKNOWN_COLUMN.report(check.problems, message, where, (*dataset.names, *also))
 
 
-def _agrees(check: PipelineCheck, target: HiveTarget, dataset: Dataset, contract: Contract) -> None:
+def _agrees(check: PipelineCheck, target: HiveTarget | OtherTarget, dataset: Dataset, contract: Contract) -> None:
     where = target.place("schemaRef")
     declared = {f.name: f for f in contract.columns}
     missing = [name for name in declared if dataset.column(name) is None]
@@ -159,7 +165,7 @@ def _csv_asset(check: PipelineCheck, target: CsvTarget, taken: set[Table]) -> Ta
     where = target.place("path")
     directives = set(re.findall(r"%.?", target.path))
     if "://" in target.path:
-        check.cannot_run("exports to object stores", where)
+        check.cannot_run("exports to object stores", where, "write below the data folder, and copy from there")
     elif target.path.startswith(("/", "~")) or ".." in re.split(r"[/\\]", target.path) or "\\" in target.path:
         hint = "relative to the application's data folder, without '..'"
         BAD_PATH.report(check.problems, f"'{target.path}' leaves the application's data folder", where, hint=hint)

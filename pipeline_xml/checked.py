@@ -20,6 +20,8 @@ from pipeline_xml.model import (
     HiveTarget,
     JobPipeline,
     LandingZone,
+    OtherSource,
+    OtherTarget,
     Pipeline,
     Rule,
     SecretKey,
@@ -208,7 +210,7 @@ class BoundValue:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSource:
-    source: FileSource | HiveSource
+    source: FileSource | HiveSource | OtherSource
     contract: Contract
     zone: LandingZone | None = None
     upstream: tuple[str, str, str] | None = None  # (app, layer, table) of a lake table
@@ -230,7 +232,7 @@ class FilesTarget(CsvTarget):
 class CheckedTarget:
     """`keys` and `order_by` are resolved (merge); `asset` is (app, layer, name)."""
 
-    target: HiveTarget | CsvTarget
+    target: HiveTarget | CsvTarget | OtherTarget
     dataset: Dataset
     asset: tuple[str, str, str]
     contract: Contract | None = None
@@ -243,8 +245,8 @@ class CheckedPipeline:
     """A pipeline ready to build and run. The first source is the driving one.
 
     `definition_hash`: sha256 over the canonical text of XML, contracts and transformation versions.
-    `rule_hash`: sha256 over the fingerprints of its rules. Sources and targets of kinds that are not built yet are left
-    out of `sources` and `targets` and named in `not_runnable`. Row rules are evaluated on the driving source's columns,
+    `rule_hash`: sha256 over the fingerprints of its rules. Sources and targets of kinds that are not built yet are
+    named in `not_runnable`. Row rules are evaluated on the driving source's columns,
     before the first transformation. `bound` are the values of a run that its expressions read.
     """
 

@@ -134,6 +134,11 @@ class OtherTarget(Node):
     id: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
+    schema_ref: str | None = None
+
+    @property
+    def mode(self) -> str:
+        return self.attributes.get("mode", "append")
 
 
 Target = HiveTarget | CsvTarget | OtherTarget

@@ -12,6 +12,11 @@ from pipeline_xml.problems import Problem, nearest
 
 _SHOWN = 12
 _QUOTED = re.compile(r"'([^']*)'")
+# What a line may hold in clear by mistake: it is found, and not printed into a log.
+_SECRETS = (
+    re.compile(r"(?i)(?<![a-z])(?:password|passwd|pwd|token)\s*=\s*\"?(?P<secret>[^\"&;<>\n]+)"),
+    re.compile(r"://[^/@\s\"':]*:(?P<secret>[^/@\s\"']+)@"),
+)
 
 
 def render_text(problems: Iterable[Problem], root: Path, shown_root: str = "") -> str:
@@ -50,7 +55,16 @@ def _lines(root: Path, file: str) -> list[str]:
     path = root / file
     if not path.is_file():
         return []
-    return path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [_without_secrets(line) for line in path.read_text(encoding="utf-8", errors="replace").split("\n")]
+
+
+def _without_secrets(line: str) -> str:
+    """The line with stars, as many, where a password seems to stand."""
+    for pattern in _SECRETS:
+        for match in pattern.finditer(line):
+            start, end = match.span("secret")
+            line = line[:start] + "*" * (end - start) + line[end:]
+    return line
 
 
 def _excerpt(where: Location, lines: list[str], advice: str) -> str:

@@ -59,6 +59,9 @@ def code(name: str, meaning: str, severity: Severity = "error") -> Code:
     return BOOK[name]
 
 
+NO_CONTRACT = code(
+    "LK410", "A source whose columns nobody has declared: it needs schemaRef, or columns for texts only."
+)
 UNKNOWN_COLUMN = code("LK204", "A column that does not exist in the dataset, contract or record it is looked for in.")
 
 

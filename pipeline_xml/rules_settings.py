@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline_xml.cron import cron_fault, ticks
 from pipeline_xml.durations import parse_duration, settle_of
-from pipeline_xml.model import Application, CsvSource, FileSource, HiveTarget, Node, Pipeline
+from pipeline_xml.model import Application, CsvSource, FileSource, HiveTarget, Node, OtherSource, Pipeline
 from pipeline_xml.rulebook import Report, catalog_rule, pipeline_rule
 
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)(\.(0|[1-9]\d*))?\Z")
@@ -50,6 +50,8 @@ def durations(applications: tuple[Application, ...], report: Report) -> None:
     for application in applications:
         for pipeline in application.pipelines:
             policy = pipeline.error_policy
+            for source in (s for s in pipeline.sources if isinstance(s, OtherSource)):
+                _duration(source, "lookback", source.attributes.get("lookback"), report)
             _duration(pipeline.metadata, "sla", pipeline.metadata.sla, report)
             _duration(policy, "remediationSla", policy.remediation_sla, report)
             _duration(policy, "retryDelay", policy.retry_delay, report)

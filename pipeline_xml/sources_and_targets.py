@@ -190,6 +190,7 @@ def _other_target(e: Element) -> OtherTarget:
         id=e.attributes["id"],
         attributes=attributes,
         source=e.attributes.get("source"),
+        schema_ref=e.value("schemaRef"),
         where=e.where,
         places=e.all_places(),
     )
