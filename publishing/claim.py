@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -92,13 +93,15 @@ def claim_settled(
     only: str | None = None,
     also: Sequence[ColumnElement[bool]] = (),
     waits: Callable[[Sighting], bool] = lambda _: False,
+    seconds: float = float("inf"),
 ) -> list[str]:
     """Claims what has settled, for each pipeline that it is for, in claims of at most maxFiles and maxBytes.
 
-    Ends after `most` claims: what is left stays for the next look. `only` is the one pipeline to claim for; `also`
-    narrows the files, `waits` says of one that it is not to be taken now. The ids of the claims.
+    Ends after `most` claims, or so many seconds: what is left stays for the next look. `only` is the one pipeline to
+    claim for; `also` narrows the files, `waits` says of one that it is not to be taken now. The ids of the claims.
     """
     made: list[str] = []
+    until = time.monotonic() + seconds
     with ledger.read() as reading:
         for page in sightings(reading, [*settled(at, moment), *also]):
             ready = marked(reading, at, [each.name for each in page])
@@ -118,7 +121,7 @@ def claim_settled(
                     elif (found := claim(ledger, feed.pipeline, at.name, some)) is not None:
                         made.append(found.id)
             _say(ledger, at, [each for each in files if each.name in done])
-            if len(made) >= most:
+            if len(made) >= most or time.monotonic() > until:
                 break
     return made
 

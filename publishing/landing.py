@@ -28,6 +28,7 @@ from resources.settings import Settings
 from resources.zone import Sighting, Zone, ZoneRefused, ZoneUnreachable
 
 CLAIMS_A_TICK = 50
+CLAIMING_SECONDS = 20.0  # of the 60 that a tick may last
 THRESHOLD = 3  # failures in a row after which a zone is left alone
 FIRST_WAIT, LONGEST_WAIT = 60.0, 900.0  # seconds; doubled with every further failure
 LOOK_SECONDS = 1.0  # between two looks of a headless run that waits for files to settle
@@ -90,7 +91,9 @@ def _try(
         return _failed(ledger, at, told(error), moment)
     _well(ledger, at)
     patient = [ZoneFile.not_before <= moment]
-    claim_settled(ledger, at, moment, CLAIMS_A_TICK, also=patient, waits=decided.waits)
+    claim_settled(
+        ledger, at, moment, CLAIMS_A_TICK, also=patient, waits=decided.waits, seconds=CLAIMING_SECONDS
+    )
     return None
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
@@ -280,14 +280,14 @@ def controlled(session: Session, at: Watched, feed: Feed, files: Sequence[Sighti
 
 def set_aside(session: Session, at: Watched, states: Mapping[str, Sequence[Sighting]]) -> None:
     """Says of files what became of them, {state: files}, unless they changed since."""
+    row = ZoneFile.__table__.c
+    names = ("name", "size", "version", "occurrence")
+    same = (row[name] == bindparam(f"of_{name}") for name in names)
+    one = update(ZoneFile.__table__).where(row.zone == at.key, *same)  # type: ignore[arg-type]
     for state, files in states.items():
-        for each in files:
-            session.execute(
-                update(ZoneFile)
-                .where(ZoneFile.zone == at.key, ZoneFile.name == each.name, ZoneFile.size == each.size)
-                .where(ZoneFile.version == each.version, ZoneFile.occurrence == each.occurrence)
-                .values(state=state)
-            )
+        if files:
+            these = [{f"of_{name}": getattr(each, name) for name in names} for each in files]
+            session.connection().execute(one.values(state=state), these)  # one statement, however many files
 
 
 def without_takers(at: Watched, name: str) -> str:
