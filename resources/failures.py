@@ -28,6 +28,10 @@ class Transient(Exception):
     """Trying again may help, with nothing changed by hand."""
 
 
+class Outside(Exception):
+    """What a server outside the lake answers, or does not: never a matter of our own disk and rights."""
+
+
 class DiskFull(Transient):
     """The disk, a quota or a limit of the process leaves no room; nothing that was committed is touched."""
 
@@ -39,6 +43,8 @@ class NotWritable(Exception):
 def named(error: BaseException) -> BaseException:
     """The error itself, or the one with a name that stands behind it, wherever in its chain."""
     for each in _chain(error):
+        if isinstance(each, Outside):
+            return error
         if isinstance(each, (DiskFull, NotWritable)):
             return each
         number = each.errno if isinstance(each, OSError) else None

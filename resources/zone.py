@@ -13,21 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from resources.failures import Transient
+from resources.failures import Outside, Transient
 
 CHUNK = 4 * 1024 * 1024
 PATIENCE = 30.0  # seconds without an answer, or without a byte, after which a server counts as hung
 
 
-class ZoneUnreachable(Transient):
+class ZoneUnreachable(Outside, Transient):
     """The server of a zone does not answer, refuses connections for now, or fell silent."""
 
 
-class ZoneRefused(Exception):
+class ZoneRefused(Outside):
     """The server of a zone answers, and something has to be put right by a person before it lets us in."""
 
 
-class ChangedWhileRead(Transient):
+class ChangedWhileRead(Outside, Transient):
     """The file in the zone is not the one that was claimed any more."""
 
 

@@ -19,9 +19,11 @@ from resources.secrets import SecretMissing
 from resources.zone import CHUNK, PATIENCE, ChangedWhileRead, Sighting, ZoneRefused, ZoneUnreachable
 
 CONNECT_SECONDS = 10.0
+LONGEST_KEY = 1024  # bytes of an object's name
 ATTEMPTS = 2  # of one request; a tick that fails comes again by itself
 _ACCESS = ("access_key_id", "secret_access_key", "session_token", "region")
 _GONE = {"404", "NoSuchKey", "NoSuchVersion"}
+_IMPOSSIBLE = {"400", "KeyTooLongError"}  # asked for by a name that no object there can have
 _CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
 _CLOSED = {"403", "AccessDenied", "InvalidObjectState"}
 _BUSY = {"500", "502", "503", "504", "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "429"}
@@ -111,6 +113,8 @@ class S3Zone:
                         yield self._sighting(found["Key"], found["Size"], found["ETag"], found["LastModified"])
 
     def find(self, name: str) -> Sighting | None:
+        if len((self.prefix + name).encode()) > LONGEST_KEY:
+            return None
         try:
             with self._told(name):
                 found = self._s3().head_object(Bucket=self.bucket, Key=self.prefix + name)
@@ -154,11 +158,15 @@ class S3Zone:
             return self._s3().get_object(Bucket=self.bucket, Key=key, VersionId=version, **asked)["Body"]
 
     def _older(self, key: str, seen: Sighting) -> str | None:
-        """The id of the version that was seen, where the bucket keeps versions."""
+        """The id of a version with the bytes that were seen, where the bucket keeps versions.
+
+        By etag: some servers give an overwritten version the time at which it was.
+        """
+        etag = seen.version.partition("@")[0]
         pages = self._s3().get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.bucket, Prefix=key):
             for found in page.get("Versions", ()):
-                same = found["Key"] == key and _version(found["ETag"], found["LastModified"]) == seen.version
+                same = (found["Key"], found["ETag"], found["Size"]) == (key, etag, seen.size)
                 if same and found.get("VersionId") not in (None, "null"):
                     return str(found["VersionId"])
         return None
@@ -197,7 +205,7 @@ class S3Zone:
     def _answered(self, code: str, name: str | None) -> Exception:
         if code in _BUSY:
             return ZoneUnreachable(f"{self.uri}: the server is busy ({code}); it is tried again")
-        if name is not None and code in _GONE:
+        if name is not None and code in _GONE | _IMPOSSIBLE:
             return FileNotFoundError(errno.ENOENT, "No such object", name)
         if name is not None and code in _CHANGED:
             return ChangedWhileRead("the object changed before it was copied; it is taken once it stays as it is")

@@ -67,7 +67,7 @@ class SftpZone:
         try:
             with self._told(name):
                 found = self._run(self._sftp().lstat(self._path(name.encode())))
-        except (FileNotFoundError, PermissionError):
+        except OSError:  # nothing can be found there: none such, no right, or longer than a name can be
             return None
         return self._sighting(name.encode(), found)
 

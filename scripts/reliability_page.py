@@ -23,6 +23,7 @@ TITLES: Mapping[str, str] = {
     "disk": "No room, no right",
     "ledger": "The ledger's database",
     "clock": "The clock",
+    "landing": "Landing zones, their senders and servers",
 }
 ENGINES: Mapping[str, str] = {"sail": "embedded", "spark": "Spark"}
 KINDS: Mapping[str, str] = {

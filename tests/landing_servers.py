@@ -49,6 +49,13 @@ class SftpServer:
     process: subprocess.Popen[bytes] | None = None
     stop: Callable[[], None] = field(default=lambda: None)
 
+    def start_again(self) -> None:
+        """sshd once more, on the port and with the keys it had."""
+        assert SSHD is not None
+        config = self.root.parent / "sshd_config"
+        self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=subprocess.DEVNULL)
+        await_port(self.port)
+
     @property
     def uri(self) -> str:
         return f"sftp://{self.user}@127.0.0.1:{self.port}{self.folder}"
@@ -84,7 +91,9 @@ def openssh_server(folder: Path, startups: str = "10:30:100") -> Iterator[SftpSe
         public = host.export_public_key().decode().strip()
         private = (folder / "login_key").read_bytes()
         user = os.environ.get("USER") or "root"
-        yield SftpServer(port, root, public, private, user, process)
+        server = SftpServer(port, root, public, private, user, process)
+        yield server
+        process = server.process or process
     finally:
         for child in children(process.pid):
             with_suppressed_kill(child)

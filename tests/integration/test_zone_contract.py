@@ -208,6 +208,13 @@ def test_odd_names_are_seen_and_read(place: Place) -> None:
     assert [place.read(name) for name in ODD] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+def test_a_name_longer_than_any_is_not_found(place: Place) -> None:
+    place.sender.put(ODD[-1], b"1")
+    assert place.zone.find(ODD[-1]) is not None
+    assert place.zone.find(ODD[-1] + ".sha256") is None
+    assert place.zone.find("y" * 2000) is None
+
+
 def test_many_files_are_all_seen(place: Place) -> None:
     names = {f"f{n:04d}.csv" for n in range(1100)}
     for name in names:
