@@ -116,11 +116,12 @@ class Attributes:
         if self.failed:
             return None
         after = tuple(columns)
-
         changed = set(anew)
+        kept = {c.name: c for c in after}
+        rewritten = frozenset(c.name for c in source.columns if c.name in changed or kept.get(c.name) != c)
 
         def untouched(names: Iterable[str]) -> bool:
-            return per_record is None and all(n not in changed and source.column(n) in after for n in names)
+            return per_record is None and rewritten.isdisjoint(names)
 
         known = source.key if untouched(source.key) else ()
         output = replace(
@@ -131,7 +132,6 @@ class Attributes:
             key=known if key is None else key,
             order=source.order if source.order and untouched(source.order.columns) else None,
         )
-        rewritten = frozenset(c.name for c in source.columns if c.name in changed or c not in after)
         return StepPlan(self.step, self.step.kind, (source.name,), output, config, rewrites=rewritten)
 
     def pairs(self, name: str, form: str) -> list[tuple[str, str, Location]]:
