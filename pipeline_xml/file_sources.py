@@ -35,6 +35,14 @@ class Control(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(Node):
+    """What was agreed on how files come. `sequence`: whether their numbers rise by one for each sender, ever on
+    (`running`) or from 1 within each business date (`perDate`)."""
+
+    sequence: Literal["none", "running", "perDate"] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource(Node):
     """Either `path` (wildcards) or `landing` with `pattern` (a regex with named groups).
 
@@ -59,6 +67,7 @@ class FileSource(Node):
     load_policy: Literal["eager", "onDemand"] = "eager"
     schema_ref: str | None = None
     control: Control | None = None
+    delivery: Delivery | None = None
     max_record_bytes: int = 16 * 1024 * 1024
     snapshot: bool = False
     supersedes: Literal["none", "name"] = "none"

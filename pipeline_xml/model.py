@@ -9,6 +9,7 @@ from typing import Literal
 
 from pipeline_xml.file_sources import Control as Control  # the model is one: these are named with the others
 from pipeline_xml.file_sources import CsvSource as CsvSource
+from pipeline_xml.file_sources import Delivery as Delivery
 from pipeline_xml.file_sources import FileSource as FileSource
 from pipeline_xml.file_sources import JsonSource as JsonSource
 from pipeline_xml.file_sources import ParquetSource as ParquetSource

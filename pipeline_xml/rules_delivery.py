@@ -1,10 +1,11 @@
-"""Rules about what was agreed on the delivery of files: control files and totals."""
+"""Rules about what was agreed on the delivery of files: control files and totals, sequences, names."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from pipeline_xml.model import Control, CsvSource, Pipeline
+from pipeline_xml.model import Control, CsvSource, FileSource, Pipeline
 from pipeline_xml.rulebook import Report, pipeline_rule
 
 
@@ -35,3 +36,48 @@ def _one_control(source: CsvSource, written: Control, report: Report) -> None:
             report(f"a total of {what}", total.where, ("counts", "sum", "hash"), hint="one of them")
         if total.hash is not None and written.file is None:
             report("a file cannot hold its own hash", total.place("hash"), hint='in a control file: file=".ctl"')
+
+
+@pipeline_rule("LK162")
+def overlapping_patterns(pipeline: Pipeline, report: Report) -> None:
+    """Two sources of one pipeline never ask for one file: their patterns have no name in common."""
+    sources = [s for s in pipeline.sources if isinstance(s, FileSource) and s.landing is not None]
+    for position, second in enumerate(sources):
+        for first in sources[:position]:
+            if first.landing == second.landing and first.id != second.id and _overlap(first.pattern, second.pattern):
+                text = f"a file can be for '{first.id}' as well as for '{second.id}'"
+                report(text, second.place("pattern"), hint="make the names different, such as by how they begin")
+
+
+LONGEST = 300  # characters of a pattern; and repeats that are counted: more would take long to compare
+_COUNTS = re.compile(r"\{(\d*),?(\d*)\}")
+
+
+def _overlap(one: str | None, other: str | None) -> bool:
+    """Whether a name can match both. Of patterns that cannot be compared only whether they are the same."""
+    if one is None or other is None or one == other:
+        return True
+    if len(one) > LONGEST or len(other) > LONGEST or any(_large(each) for each in (one, other)):
+        return False
+    from interegular import InvalidSyntax, Unsupported, parse_pattern
+
+    try:
+        return not (parse_pattern(one).to_fsm() & parse_pattern(other).to_fsm()).empty()
+    except (InvalidSyntax, Unsupported):
+        return False
+
+
+def _large(pattern: str) -> bool:
+    return any(int(number) > LONGEST for found in _COUNTS.findall(pattern) for number in found if number)
+
+
+@pipeline_rule("LK163")
+def sequence(pipeline: Pipeline, report: Report) -> None:
+    """A sequence is read from names: the pattern (or memberPattern) has the group sequence."""
+    for source in pipeline.sources:
+        if not isinstance(source, FileSource) or source.delivery is None or source.delivery.sequence == "none":
+            continue
+        written = "".join(filter(None, (source.pattern, source.member_pattern))) if source.landing else ""
+        if "(?P<sequence>" not in written:
+            hint = 'pattern="orders_(?P&lt;sequence&gt;[0-9]+)\\.csv"'
+            report("no pattern has the group sequence", source.delivery.place("sequence"), hint=hint)

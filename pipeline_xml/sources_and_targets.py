@@ -10,6 +10,7 @@ from pipeline_xml.model import (
     Control,
     CsvSource,
     CsvTarget,
+    Delivery,
     HiveSource,
     HiveTarget,
     JsonSource,
@@ -83,6 +84,7 @@ def _files(e: Element) -> dict[str, Any]:
         "snapshot": a.get("snapshot") == "true",
         "supersedes": a.get("supersedes", "none"),
         "empty_file": a.get("emptyFile", "hold"),
+        "delivery": _delivery(delivery) if (delivery := e.child("delivery")) else None,
         "where": e.where,
         "places": e.all_places("columns"),
     }
@@ -94,6 +96,10 @@ def _json_source(e: Element) -> JsonSource:
 
 def _parquet_source(e: Element) -> ParquetSource:
     return ParquetSource(**_files(e))
+
+
+def _delivery(e: Element) -> Delivery:
+    return Delivery(sequence=cast(Any, e.attributes.get("sequence", "none")), where=e.where, places=e.places)
 
 
 def _control(e: Element) -> Control:

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import FileSource
+from pipeline_xml.model import FileSource, HiveSource
 from processing.scan_result import Finding, Scan, business_date
 from publishing import failpoints
 from publishing.beside import agreed, checksum_faults, judged
@@ -118,18 +118,36 @@ def identify(
     grain = pipeline.pipeline.metadata.grain
     faults = [f"{f.code}: {f.message}" for f in copied.scan.errors]
     stated = stated_date(source, name, copied.scan)
-    day = claim.claimed_at.date()
+    day = business_date(claim.claimed_at.date().isoformat(), grain)
     if stated is not None:
         try:
             day = business_date(stated, grain)
         except ValueError as error:
             faults.append(f"business_date: {error}")
-    else:
-        day = business_date(day.isoformat(), grain)
+    elif says_date(source, name):
+        faults.append(f"business_date: {NO_DATE}")
     sender = groups(source, name).get("sender")
     key = digest(pipeline.key, day.isoformat(), sender or "", copied.content_id)
     uri = look.uri + name[len(look.name) :]
     return Arrived(look, name, uri, copied, day, sender, key, "; ".join(faults)[:500] or None, archive)
+
+
+NO_DATE = "neither its name nor its control record holds the date that it should; have it sent again with it"
+
+
+def says_date(source: FileSource, name: str) -> bool:
+    """Whether the definition says where the business date of a file stands; else it is the day of the claim."""
+    written = (source.member_pattern if MEMBER in name and source.member_pattern else source.pattern) or ""
+    inside = source.control is not None and source.control.business_date_field is not None
+    return inside or (source.landing is not None and "(?P<business_date>" in written)
+
+
+def sequence_of(source: FileSource | HiveSource, name: str) -> int | None:
+    """The number in a file's name, where the source agreed on numbers; None where there is none."""
+    if not isinstance(source, FileSource) or source.delivery is None or source.delivery.sequence == "none":
+        return None
+    found = groups(source, name).get("sequence") or ""
+    return int(found) if found.isascii() and found.isdigit() and len(found) <= 18 else None
 
 
 def stated_date(source: FileSource, name: str, scan: Scan) -> str | None:

@@ -97,6 +97,7 @@ def file_document(file: LandedFile) -> dict[str, Any]:
         "facts": file.facts,
         "fault": file.reason if file.status == "held" else None,
         "archive": file.archive,
+        "sequence": file.sequence,
         "note": file.note,
     }
 

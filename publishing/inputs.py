@@ -17,7 +17,7 @@ from pipeline_xml.model import FileSource
 from processing.overlay import of_range
 from processing.read import RawFile
 from processing.scan_result import Scan, business_date
-from publishing.arrived import MEMBER, stated_date
+from publishing.arrived import MEMBER, NO_DATE, says_date, stated_date
 from publishing.beside import judged
 from publishing.bound import bound_values
 from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
@@ -25,6 +25,7 @@ from publishing.decisions import DISCARD, Correction
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
+from publishing.sequence import sequence_faults
 from publishing.stage import AttemptInput
 from publishing.table_input import TableInput, other_inputs, table_input, versions_beside
 from publishing.upstream import REWRITTEN
@@ -59,6 +60,10 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
                     faults.append(f"business_date: it says {day}, its batch is of {item.business_date}")
             except ValueError as error:
                 faults.append(f"business_date: {error}")
+        elif says_date(source, item.name):
+            faults.append(f"business_date: {NO_DATE}")
+        with lake.ledger.read() as session:
+            faults += sequence_faults(session, source, item)
         item.facts = scan.as_dict()
         item.reason = "; ".join(faults)[:500] or None
         item.status = "held" if faults else "open"

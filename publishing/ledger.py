@@ -32,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0007"
+HEAD = "0008"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
@@ -82,10 +82,14 @@ class LandedFile(Base):
     knowing of its delivery and breaks nothing.
 
     `archive` is the content id of the archive that it was unpacked from; that one is a file of status unpacked.
+    `sequence` is the number in its name, where that was agreed.
     """
 
     __tablename__ = "landed_file"
-    __table_args__ = (Index("ix_landed_file_pipeline_name", "pipeline", "name"),)
+    __table_args__ = (
+        Index("ix_landed_file_pipeline_name", "pipeline", "name"),
+        Index("ix_landed_file_pipeline_sequence", "pipeline", "sequence"),
+    )
     arrival: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     pipeline: Mapped[str] = mapped_column(String(200), index=True)
     claim_id: Mapped[str] = mapped_column(ForeignKey("claim.id"), index=True)
@@ -102,6 +106,7 @@ class LandedFile(Base):
     status: Mapped[str] = mapped_column(String(20), index=True)
     reason: Mapped[str | None] = mapped_column(String(500))
     archive: Mapped[str | None] = mapped_column(String(64))
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
     note: Mapped[str | None] = mapped_column(String(500))
 
 

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import FileSource
-from publishing.arrived import Arrived, digest
+from publishing.arrived import Arrived, digest, sequence_of
 from publishing.claim import caps
 from publishing.lake import Lake
 from publishing.ledger import Batch, Delivery, LandedFile, now
 from publishing.look import watched
 from publishing.resent import duplicate_of, resent
+from publishing.sequence import go_on, numbered
 
 
 def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there: Sequence[Arrived]) -> None:
@@ -25,7 +26,7 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
     most, most_bytes = caps(watched(pipeline))
     known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in there]))))
     joining: dict[tuple[Any, ...], list[Arrived]] = {}
-    for item in there:
+    for item in numbered(session, pipeline, there):
         if item.aside is not None:
             session.add(_landed(pipeline, item, None, item.aside, item.why))
             continue
@@ -44,6 +45,7 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
             group.append(item)
     for group in joining.values():
         _persist_batch(session, pipeline, group)
+    go_on(lake, session, pipeline)
 
 
 def _unit(pipeline: CheckedPipeline, item: Arrived) -> tuple[Any, ...]:
@@ -113,6 +115,7 @@ def _landed(
         status=status,
         reason=reason,
         archive=item.archive,
+        sequence=sequence_of(pipeline.driving.source, item.name) if batch_id is not None else None,
         note="; ".join(item.notes)[:500] or None,
     )
 

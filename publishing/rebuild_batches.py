@@ -135,6 +135,7 @@ def _files(session: Session, of: Document, files: Sequence[Document], batch_id: 
                 status=status,
                 reason=item.get("reason") if batch_id is None else fault,
                 archive=item.get("archive"),
+                sequence=item.get("sequence"),
                 note=item.get("note"),
             )
         )

@@ -1,0 +1,126 @@
+"""What was agreed on the delivery of files: dates and numbers in names, late files. What breaks it is held alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from publishing.lake import open_lake
+from publishing.rebuild_ledger import rebuild
+from publishing.verify import verify
+from resources.engine import Engine
+from stewardship import batch_decisions
+from tests.steward_feed import APPROVER, StewardFeed
+
+NAMES = r"(?P&lt;sender&gt;[a-z]+)_(?P&lt;business_date&gt;[0-9]*)_(?P&lt;sequence&gt;[0-9a-z]*)\.csv"
+
+
+@pytest.fixture
+def feed(engine: Engine, tmp_path: Path) -> StewardFeed:
+    return StewardFeed(tmp_path, engine)
+
+
+def agree(feed: StewardFeed, delivery: str, **given: Any) -> None:
+    feed.define(**{"pattern": NAMES, **given})
+    path = feed.root / "config" / "applications" / "app" / "staging" / "pipelines" / "feed.xml"
+    before = path.read_text()
+    text = re.sub(r'(schemaRef="schemas/s.json"[^>]*?) */>', lambda found: f"{found[1]}>{delivery}</csv>", before)
+    assert text != before
+    path.write_text(text)
+
+
+def came(feed: StewardFeed, *names: str) -> dict[str, str]:
+    """What became of files that come together: name -> status, or the reason that holds it."""
+    for name in names:
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+    found = {}
+    for batch in feed.run():
+        for file in batch.files:
+            name = Path(file.uri).name.removesuffix(".csv")
+            found[name] = (file.reason or "").partition(";")[0] if file.status == "held" else file.status
+    return found
+
+
+def test_a_file_without_its_date_is_held_and_the_others_go_on(feed: StewardFeed) -> None:
+    feed.define(pattern=NAMES)
+    found = came(feed, "north__1", "north_20240230_1", "north_2024_1", "north_20240101_1")
+    assert found["north_20240101_1"] == "published"
+    assert found["north__1"] == "business_date: neither its name nor its control record holds the date that it should"
+    assert found["north_20240230_1"].startswith("business_date: the business date is not a day of the calendar")
+    assert found["north_2024_1"].startswith("business_date: the business date is a year")
+    assert feed.rows("staging.feed", "id") == ["north_20240101_1"]
+    assert all(batch.status != "published" for batch in feed.run(reprocess=True) if "20240101" not in batch.key)
+
+
+def test_a_late_file_goes_into_its_own_business_date(feed: StewardFeed) -> None:
+    feed.define(pattern=NAMES)
+    came(feed, "north_20240102_2", "north_20240103_3")
+    feed.land("late_20240102_1.csv", "id,v", "late,1")
+    (late,) = feed.run()
+    assert (late.business_date, late.status) == ("2024-01-02", "published")
+    assert [str(day) for day in feed.rows("staging.feed", "_business_date")] == [
+        "2024-01-02", "2024-01-02", "2024-01-03",
+    ]  # fmt: skip
+
+
+GAP = "sequence_gap: {} did not come before {}"
+
+
+def test_a_number_after_a_gap_is_held_until_what_is_missing_has_come(feed: StewardFeed) -> None:
+    agree(feed, '<delivery sequence="running"/>')
+    assert came(feed, "north_20240101_5", "north_20240102_6", "south_20240101_1") == {
+        "north_20240101_5": "published", "north_20240102_6": "published", "south_20240101_1": "published",
+    }  # fmt: skip
+    assert came(feed, "north_20240103_9", "north_20240103_10", "south_20240102_3") == {
+        "north_20240103_9": GAP.format("7 to 8", 9), "north_20240103_10": "published",
+        "south_20240102_3": GAP.format("2", 3),
+    }  # fmt: skip
+    assert came(feed, "north_20240103_8") == {"north_20240103_8": GAP.format("7", 8), "north_20240103_9": "published"}
+    assert came(feed, "north_20240103_7") == {"north_20240103_7": "published", "north_20240103_8": "published"}
+    catalog = feed.catalog()
+    with open_lake(feed.settings, catalog, feed.engine) as lake:
+        assert list(verify(lake, catalog)) == []
+        rebuild(lake, catalog)
+    assert came(feed, "south_20240102_2") == {"south_20240102_2": "published", "south_20240102_3": "published"}
+
+
+def test_numbers_within_a_date_begin_at_one(feed: StewardFeed) -> None:
+    agree(feed, '<delivery sequence="perDate"/>')
+    assert came(feed, "a_20240101_1", "a_20240102_2", "b_20240101_3", "b_20240101_1", "b_20240101_2") == {
+        "a_20240101_1": "published", "a_20240102_2": GAP.format("1", 2), "b_20240101_1": "published",
+        "b_20240101_2": "published", "b_20240101_3": "published",
+    }  # fmt: skip
+
+
+def test_a_number_that_came_before_with_other_content_is_held(feed: StewardFeed) -> None:
+    agree(feed, '<delivery sequence="running"/>')
+    came(feed, "a_20240101_1")
+    found = came(feed, "a_20240102_1", "a_20240102_2")
+    assert found == {
+        "a_20240102_1": "sequence_repeated: number 1 came before (arrival 1) with other content",
+        "a_20240102_2": "published",
+    }
+    feed.land("a_20240101_1_again.csv", "id,v", "a_20240101_1,1")
+    feed.land("a_20240101_01.csv", "id,v", "a_20240101_1,1")
+    assert [b.files[0].status for b in feed.run()] == ["duplicate"]
+
+
+def test_a_gap_is_released_or_withdrawn_by_decision(feed: StewardFeed) -> None:
+    agree(feed, '<delivery sequence="running"/>')
+    came(feed, "a_20240101_1", "a_20240101_3")
+    with feed.open() as (lake, pipeline):
+        (held,) = [line for line in batch_decisions.list_batches(lake, None, "held", 9)]
+        assert held.holding == {"sequence_gap": 1.0}
+        why = {"sequence_gap": "number 2 was never made"}
+        batch_decisions.release(lake, pipeline, APPROVER, held.key, why, "the bank says so")
+    assert came(feed) == {"a_20240101_3": "published"}
+    assert came(feed, "a_20240101_6") == {"a_20240101_6": GAP.format("4 to 5", 6)}
+    with feed.open() as (lake, pipeline):
+        batch_decisions.withdraw(lake, pipeline, APPROVER, "2024-01-01_a_20240101_6", "not ours")
+    assert came(feed, "a_20240101_4", "a_20240101_5", "a_20240101_x") == {
+        "a_20240101_4": "published", "a_20240101_5": "published",
+        "a_20240101_x": "sequence: its name holds no number where one was agreed",
+    }  # fmt: skip
