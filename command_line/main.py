@@ -13,6 +13,7 @@ from rich.console import Console
 
 from command_line import audit, batches, definitions, landing, ledger, outbox, quarantine
 from command_line.catalog import WrongUse, business_day, load, parameters, resolve
+from command_line.doctor import doctor_command
 from command_line.rebuild import rebuild_command
 from command_line.replay import replay_command
 from pipeline_xml.problems import DefinitionError
@@ -33,6 +34,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(landing.app, name="landing")
 app.add_typer(outbox.app, name="outbox")
 app.command("restore")(batches.restore_command)
+app.command("doctor")(doctor_command)
 app.command("rebuild")(rebuild_command)
 app.command("schema")(definitions.schema_command)
 app.command("diff")(definitions.diff_command)

@@ -55,7 +55,7 @@ class Lake:
         self._engine = engine
         self._connect_spark = connect_spark
         self._opening: Future[Engine] | None = None
-        self._open_zone = zone_opener(settings.data, self.secrets, connect_s3)
+        self.open_zone = zone_opener(settings.data, self.secrets, connect_s3)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -89,7 +89,7 @@ class Lake:
     def zone(self, source: FileSource, zone: LandingZone | None) -> Iterator[Zone]:
         """The zone of a source, or the files that its path names; SecretMissing where it names a secret of none."""
         wildcards = WildcardZone(lake_path(self.settings.data, source.path or ""))
-        with closing(self._open_zone(zone) if zone is not None else wildcards) as opened:
+        with closing(self.open_zone(zone) if zone is not None else wildcards) as opened:
             yield opened
 
     def raw_root(self, pipeline: str) -> Path:
