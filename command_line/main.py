@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from command_line import audit, batches, definitions, landing, ledger, outbox, quarantine
+from command_line import audit, batches, definitions, landing, ledger, outbox, quarantine, vault
 from command_line.catalog import WrongUse, business_day, load, parameters, resolve
 from command_line.doctor import doctor_command
 from command_line.rebuild import rebuild_command
@@ -31,6 +31,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(batches.app, name="batches")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(vault.app, name="vault")
 app.add_typer(landing.app, name="landing")
 app.add_typer(outbox.app, name="outbox")
 app.command("restore")(batches.restore_command)

@@ -115,6 +115,21 @@ def corrected_in_the_first(checked: CheckedPipeline, report: Report) -> None:
             report(message, source.source.where, hint=hint)
 
 
+@checked_rule("LK513", "warning")
+def order_is_kept(checked: CheckedPipeline, report: Report) -> None:
+    """A sort orders what is written; where a later step makes other rows or values, its order is lost."""
+    for number, plan in enumerate(checked.steps):
+        name = plan.output.name if plan.kind == "sort" else None
+        for later in checked.steps[number + 1 :]:
+            if name is None or later.inputs[0] != name:
+                continue
+            if later.output.order is None or later.kind == "sort":
+                hint = "sort in the last step before the target"
+                report(f"the order of this sort is lost in <{later.kind}>", plan.step.where, hint=hint)
+                break
+            name = later.output.name
+
+
 @checked_rule("LK508")
 def masked_is_written(checked: CheckedPipeline, report: Report) -> None:
     """A mask whose result has a name of its own does not help a target that writes the dataset it was made from."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
+from typer.testing import CliRunner
 
+from command_line.catalog import WrongUse
+from command_line.main import app
 from publishing.lake import open_lake
 from publishing.vault import UnknownToken, reveal
 from resources.engine import Engine
 from resources.secrets import SecretMissing
+from stewardship import audit
 from tests.delta_rows import delta_dataset
 from tests.promised_feed import NUMBER, TEXT, Feed
 
@@ -96,3 +104,37 @@ def test_what_cannot_be_revealed_is_told_without_the_token(feed: Feed) -> None:
     (feed.settings.data / "secrets" / "VAULT_KEY").unlink()
     with pytest.raises(SecretMissing):
         revealed(feed, token)
+
+
+def ask(feed: Feed, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
+    for name, value in {"CONFIG": "config", "DATA": "data", "SECRETS": "data/secrets"}.items():
+        monkeypatch.setenv(f"DATALAKE_{name}", str(feed.root / value))
+    monkeypatch.setenv("DATALAKE_ENGINE", "sail")
+    return CliRunner().invoke(app, ["vault", "reveal", *arguments])
+
+
+def test_an_auditor_reveals_tokens_and_the_trail_has_it(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    feed.land("a.csv", "id,v,ssn,n", *LINES)
+    feed.run()
+    token = next(row["ssn"] for row in rows(feed, "staging.feed") if row["id"] == "a")
+    refused = ask(feed, monkeypatch, "app/feed", token, "--reason", "a question of the court")
+    assert isinstance(refused.exception, WrongUse)
+    assert "auditor" in str(refused.exception)
+    key = "a key of more than thirty-two bytes for tokens"
+    (feed.settings.data / "secrets" / "DATALAKE_TOKEN_KEY").write_text(key)
+    claims = {"sub": "ann", "role": "auditor", "exp": datetime.now(UTC) + timedelta(minutes=5)}
+    signed = tmp_path / "token"
+    signed.write_text(jwt.encode(claims, key, algorithm="HS256"))
+    signed.chmod(0o600)
+    asked = ("app/feed", token, "--reason", "a question of the court", "--token", str(signed), "--json")
+    done = ask(feed, monkeypatch, *asked)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output) == {"values": [{"token": token, "value": "078-05-1120"}]}
+    unknown = ask(feed, monkeypatch, "app/feed", "tok_of_nobody", "--reason", "r", "--token", str(signed))
+    assert isinstance(unknown.exception, WrongUse)
+    with open_lake(feed.settings, feed.catalog(), feed.engine) as lake:
+        trail = [(e.actor, e.role, e.action, e.subject, e.details["tokens"]) for e in audit.entries(lake)]
+    assert ("ann", "auditor", "reveal", "vault of app", [token]) in trail
+    assert "078-05-1120" not in str(trail)
