@@ -112,6 +112,8 @@ def late(
 def _told(settings: Settings, job: JobPipeline, miss: Miss, sla: str) -> Iterator[OutboxMessage]:
     due = miss.due.astimezone(UTC).isoformat(sep=" ", timespec="minutes")
     text = f"{miss.pipeline} should have published by {due} (SLA {sla}, {miss.since})"
+    if miss.since.startswith("file "):
+        text = f"{miss.pipeline} expected a {miss.since} by {due}, and it has not come"
     said: dict[str, object] = {
         "event": "slaMiss", "application": job.app, "job": job.id, "environment": settings.environment,
         "pipeline": miss.pipeline, "due": miss.due.astimezone(UTC).isoformat(), "sla": sla, "text": text,

@@ -1,4 +1,4 @@
-"""The sensors of the way back, three an application at most: replay on approval, remediation SLAs, reruns."""
+"""The sensors of an application beside its zones': replay on approval, remediation SLAs, missing files, reruns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import dagster as dg
 from datalake_assets import names
 from datalake_assets.replay_specs import replays
 from pipeline_xml.checked import Catalog, CheckedApplication, CheckedPipeline
+from publishing.expected import agreed_on
 from resources.settings import Settings
+from sensors.deliveries import deliveries_sensor, missing_in
 from sensors.remediation import breaches_in, remediation_sensor
 from sensors.replay import ReplayLaunch, replay_sensor, replayed_on_approval, waiting_in
 from sensors.rerun import RerunLaunch, rerun_sensor, reruns_in
@@ -38,6 +40,8 @@ def way_back_sensors(
         if due := deadlines(application, able):
             quarantines = {checked.key: names.quarantine_key(checked) for checked in able}
             yield remediation_sensor(_name(application, "remediation"), quarantines, breaches_in(settings, due))
+        if expecting := [checked for checked in application.pipelines if agreed_on(checked) is not None]:
+            yield deliveries_sensor(_name(application, "deliveries"), missing_in(settings, catalog, expecting))
         if fed := downstream(application):
             rerun = RerunLaunch(
                 job=job,

@@ -37,9 +37,17 @@ class Control(Node):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery(Node):
     """What was agreed on how files come. `sequence`: whether their numbers rise by one for each sender, ever on
-    (`running`) or from 1 within each business date (`perDate`)."""
+    (`running`) or from 1 within each business date (`perDate`).
+
+    For each business date of `calendar`, `files` files (of each of `senders`, where they are named) are due that long
+    (an ISO-8601 duration) after it begins, by the clock of the pipeline's time zone.
+    """
 
     sequence: Literal["none", "running", "perDate"] = "none"
+    calendar: Literal["daily", "weekdays", "monthEnd"] | None = None
+    due: str | None = None
+    files: int = 1
+    senders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import Control, CsvSource, FileSource, Pipeline
 from pipeline_xml.rulebook import Report, pipeline_rule
 
@@ -81,3 +82,32 @@ def sequence(pipeline: Pipeline, report: Report) -> None:
         if "(?P<sequence>" not in written:
             hint = 'pattern="orders_(?P&lt;sequence&gt;[0-9]+)\\.csv"'
             report("no pattern has the group sequence", source.delivery.place("sequence"), hint=hint)
+
+
+@pipeline_rule("LK164")
+def expected_files(pipeline: Pipeline, report: Report) -> None:
+    """Files are expected by a calendar and due after a duration; senders are told by the pattern's group sender, and
+    dates by its group business_date or the control record."""
+    for source in pipeline.sources:
+        written = source.delivery if isinstance(source, FileSource) else None
+        if written is None or not isinstance(source, FileSource):
+            continue
+        if (written.calendar is None) != (written.due is None):
+            lacks = "due" if written.due is None else "calendar"
+            report(f"expected files without {lacks}", written.where, hint='as calendar="weekdays" due="P1DT6H"')
+        for name in ("files", "senders"):
+            if name in written.places and written.calendar is None:
+                report(f"{name} without a calendar", written.place(name), ("daily", "weekdays", "monthEnd"))
+        if written.due is not None:
+            try:
+                parse_duration(written.due)
+            except ValueError as error:
+                report(str(error).split(";")[0], written.place("due"), hint="for example PT18H, P1DT6H")
+        patterns = "".join(filter(None, (source.pattern, source.member_pattern))) if source.landing else ""
+        if written.senders and "(?P<sender>" not in patterns:
+            hint = "leave them out, or tell them apart"
+            report("no pattern has the group sender", written.place("senders"), hint=hint)
+        dated = "(?P<business_date>" in patterns or (source.control and source.control.business_date_field)
+        if written.calendar is not None and not dated:
+            hint = "a pattern with the group business_date, or businessDateField in <control>"
+            report("nothing says of a file which date it is for", written.place("calendar"), hint=hint)

@@ -99,7 +99,16 @@ def _parquet_source(e: Element) -> ParquetSource:
 
 
 def _delivery(e: Element) -> Delivery:
-    return Delivery(sequence=cast(Any, e.attributes.get("sequence", "none")), where=e.where, places=e.places)
+    a = e.attributes
+    return Delivery(
+        sequence=cast(Any, a.get("sequence", "none")),
+        calendar=cast(Any, a.get("calendar")),
+        due=a.get("due"),
+        files=int(a.get("files", "1")),
+        senders=items(a.get("senders")),
+        where=e.where,
+        places=e.places,
+    )
 
 
 def _control(e: Element) -> Control:

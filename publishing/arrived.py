@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import FileSource, HiveSource, OtherSource
+from pipeline_xml.model import FileSource, Source
 from processing.scan_result import Finding, Scan, business_date
 from publishing import failpoints
 from publishing.beside import agreed, checksum_faults, judged
@@ -142,7 +142,7 @@ def says_date(source: FileSource, name: str) -> bool:
     return inside or (source.landing is not None and "(?P<business_date>" in written)
 
 
-def sequence_of(source: FileSource | HiveSource | OtherSource, name: str) -> int | None:
+def sequence_of(source: Source, name: str) -> int | None:
     """The number in a file's name, where the source agreed on numbers; None where there is none."""
     if not isinstance(source, FileSource) or source.delivery is None or source.delivery.sequence == "none":
         return None

@@ -18,9 +18,11 @@ from resources.lake_table import LakeTable, Snapshot, describe_parquet
 COMPACT_EVERY = 100
 PIPELINE_RUNS = "pipeline_runs"
 QUARANTINE_EVENTS = "quarantine_events"
+DELIVERIES = "deliveries"
 DESCRIPTIONS = {
     PIPELINE_RUNS: "One row a run of a pipeline: when, how it ended, what it counted, what it cost",
     QUARANTINE_EVENTS: "What happened to quarantined records, in numbers: one row a batch, event and rule",
+    DELIVERIES: "Files that were expected and had not come when they were due: one row a business date and sender",
 }
 COUNTS = ("in", "accepted", "quarantined", "deduplicated", "filtered", "superseded", "skipped")
 
@@ -30,7 +32,7 @@ def ops_table(lake: Lake, app: str, name: str) -> LakeTable:
 
 
 def schema(name: str) -> Any:
-    """The Arrow schema of `pipeline_runs` or `quarantine_events`."""
+    """The Arrow schema of `pipeline_runs`, `quarantine_events` or `deliveries`."""
     import pyarrow as pa
 
     text, number, moment = pa.string(), pa.int64(), pa.timestamp("us", tz="UTC")
@@ -52,6 +54,14 @@ def schema(name: str) -> Any:
                 ("sla", text), ("sla_status", text), ("engine", text), ("cores", pa.int32()),
                 ("cpu_seconds", pa.float64()), ("utilisation", pa.float64()), ("peak_memory_bytes", number),
                 ("bytes_read", number), ("cost_tags", pa.map_(text, text)),
+            ]
+        )  # fmt: skip
+    if name == DELIVERIES:
+        return pa.schema(
+            [
+                ("event_id", text), ("event", text), ("occurred_at", moment), ("application", text),
+                ("pipeline", text), ("layer", text), ("product_processor", text), ("business_date", pa.date32()),
+                ("sender", text), ("files_expected", number), ("files_arrived", number), ("due", moment),
             ]
         )  # fmt: skip
     return pa.schema(

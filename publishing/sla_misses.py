@@ -12,6 +12,7 @@ from sqlalchemy import select
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.cron import ticks
 from pipeline_xml.durations import parse_duration
+from publishing.expected import missing
 from publishing.journal import Journal
 from publishing.ledger import Batch, Claim, LandedFile, Ledger
 from publishing.run_entries import newest_run, run_entry
@@ -43,6 +44,9 @@ def misses(
 
     `schedule` is what starts it: its own, or that of its job.
     """
+    for each in missing(ledger, pipeline, since, until):
+        said = f"file {each.business_date.isoformat()} {each.sender or ''}".strip()
+        yield Miss(pipeline.key, said, each.due, each.due)
     sla = pipeline.pipeline.metadata.sla
     if sla is None:
         return

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from publishing.expected import tell_missing
 from publishing.lake import open_lake
 from publishing.rebuild_ledger import rebuild
 from publishing.verify import verify
 from resources.engine import Engine
+from sensors.deliveries import deliveries_sensor, missing_in
 from stewardship import batch_decisions
 from tests.steward_feed import APPROVER, StewardFeed
 
@@ -124,3 +128,71 @@ def test_a_gap_is_released_or_withdrawn_by_decision(feed: StewardFeed) -> None:
         "a_20240101_4": "published", "a_20240101_5": "published",
         "a_20240101_x": "sequence: its name holds no number where one was agreed",
     }  # fmt: skip
+
+
+DAILY = r"(?P&lt;sender&gt;[a-z]+)_(?P&lt;business_date&gt;[0-9]{8})\.csv"
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def told(feed: StewardFeed, since: str, until: str) -> list[tuple[str, str | None, int, str]]:
+    with feed.open() as (lake, pipeline):
+        found = tell_missing(lake, [pipeline], moment(since), moment(until))
+    return [(str(m.business_date), m.sender, m.arrived, m.due.isoformat()) for m in found]
+
+
+def test_what_a_calendar_expects_and_has_not_come_is_told_once(feed: StewardFeed) -> None:
+    agree(feed, '<delivery calendar="weekdays" due="P1DT6H" senders="north,south"/>', pattern=DAILY)
+    came(feed, "north_20240105", "south_20240105", "north_20240109")
+    friday_to_wednesday = ("2024-01-05T12:00", "2024-01-10T07:00")
+    found = told(feed, *friday_to_wednesday)
+    assert found == [
+        ("2024-01-08", "north", 0, "2024-01-09T06:00:00+00:00"),
+        ("2024-01-08", "south", 0, "2024-01-09T06:00:00+00:00"),
+        ("2024-01-09", "south", 0, "2024-01-10T06:00:00+00:00"),
+    ]  # fmt: skip
+    assert told(feed, *friday_to_wednesday) == []
+    came(feed, "south_20240110")
+    assert told(feed, "2024-01-10T07:00", "2024-01-11T05:59") == []
+    assert [line[:2] for line in told(feed, "2024-01-10T07:00", "2024-01-11T06:00")] == [("2024-01-10", "north")]
+    rows = feed.rows("ops.deliveries", "event", "business_date", "sender", "files_expected", "files_arrived")
+    assert len(rows) == 4
+    assert ("missing", date(2024, 1, 8), "north", 1, 0) in rows
+
+
+def test_due_times_go_by_the_clock_of_the_pipeline_and_held_files_have_come(feed: StewardFeed) -> None:
+    agree(feed, '<delivery calendar="monthEnd" due="PT18H" files="2"/>', pattern=DAILY)
+    path = feed.root / "config" / "applications" / "app" / "staging" / "pipelines" / "feed.xml"
+    path.write_text(path.read_text().replace("</appName>", "</appName><timeZone>Europe/Berlin</timeZone>"))
+    feed.land("a_20240331.csv", "id,v", "a,1")
+    feed.land("bad_20240331.csv", "id,w", "a,1")
+    feed.land("a_20240430.csv", "id,v", "b,1")
+    feed.run()
+    assert told(feed, "2024-03-29T00:00", "2024-04-02T00:00") == []  # one is held, and has come
+    assert told(feed, "2024-04-29T00:00", "2024-05-01T00:00") == [
+        ("2024-04-30", None, 1, "2024-04-30T16:00:00+00:00")  # summer time since the end of March
+    ]
+    with feed.open() as (lake, pipeline):
+        batch_decisions.withdraw(lake, pipeline, APPROVER, "2024-03-31_bad_20240331", "broken")
+    assert told(feed, "2024-03-29T00:00", "2024-04-02T00:00") == [
+        ("2024-03-31", None, 1, "2024-03-31T16:00:00+00:00")  # eighteen o'clock on the day that has 23 hours
+    ]
+
+
+def test_the_sensor_tells_from_when_it_first_looked(feed: StewardFeed) -> None:
+    agree(feed, '<delivery calendar="daily" due="PT18H"/>', pattern=DAILY)
+    clock = iter([moment("2024-01-05T12:00"), moment("2024-01-06T12:00"), moment("2024-01-06T12:01")])
+    catalog = feed.catalog()
+    pipeline = catalog.pipeline("app", "feed")
+    assert pipeline is not None
+    sensor = deliveries_sensor("deliveries", missing_in(feed.settings, catalog, [pipeline]), lambda: next(clock))
+    cursor, said = None, []
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(3):
+            tick = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
+            cursor = tick.cursor
+            said.append(tick.skip_message)
+    assert said == ["nothing that is due is missing", "1 deliveries are missing", "nothing that is due is missing"]
+    assert feed.rows("ops.deliveries", "business_date") == [date(2024, 1, 5)]
