@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ NAME_IN_USE = code(
     "LK333", "`as` gives a step's result the name of a dataset that exists and is not the step's own input."
 )
 
+BAD_NAME = code("LK334", "A dataset's name in `as` has letters, digits, '_' and '-', and no digit first.")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*\Z")
 _INPUTS = ("source", "left", "right")
 
 
@@ -77,6 +81,9 @@ def _attributes(check: PipelineCheck, step: Step) -> bool:
             good = False
             message = f"<{step.kind}> lacks the attribute '{name}'"
             MISSING_ATTRIBUTE.report(check.problems, message, step.place(name))
+    if "as" in step.attributes and not _NAME.match(step.attributes["as"]):
+        good = False
+        BAD_NAME.report(check.problems, f"'{step.attributes['as']}' cannot name a dataset", step.place("as"))
     for name in step.attributes:
         if name not in known and not getattr(kinds[step.kind], "open", False):
             good = False

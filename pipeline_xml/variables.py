@@ -77,6 +77,9 @@ def read_variables(root: Path, environment: str, problems: Problems) -> Variable
         where = Location(file, int(place[1]), int(place[2])) if place else Location(file)
         BAD_ENVIRONMENT.report(problems, f"not TOML: {str(error).split(' (at')[0]}", where)
         return empty
+    except RecursionError:
+        BAD_ENVIRONMENT.report(problems, "nested too deeply", Location(file))
+        return empty
     values: dict[str, str] = {}
     _flatten(document, "", values, data.decode().splitlines(), file, problems)
     return Variables(environment, file, values)

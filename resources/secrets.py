@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_xml.secret_name import SECRET_FORM, SECRET_NAME
+
 FOLDER_VARIABLE = "DATALAKE_SECRETS"
-_REFERENCE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]*\Z")  # no separators: a reference cannot leave the folder
 
 
 class SecretMissing(Exception):
@@ -29,8 +29,8 @@ class SecretResolver:
     folder: Path | None = None
 
     def key(self, secret_ref: str) -> bytes:
-        if not _REFERENCE.match(secret_ref):
-            raise SecretMissing(f"'{secret_ref}' cannot name a secret: letters, digits, '_', '-' and '.'")
+        if not SECRET_NAME.match(secret_ref):
+            raise SecretMissing(f"'{secret_ref}' cannot name a secret: {SECRET_FORM}")
         value = os.environ.get(secret_ref)
         found = value.encode() if value is not None else self._from_file(secret_ref)
         if not found:
