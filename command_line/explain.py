@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline_xml.expressions.tree import Binding, ColumnRef, Expression, Litera
 from pipeline_xml.location import Location
 from pipeline_xml.model import CsvTarget, FileSource, HiveSource, HiveTarget, JobPipeline, Node, OtherSource, Workflow
 from pipeline_xml.types import DataType
+from processing.lines import is_beside
 
 
 def explain_pipeline(checked: CheckedPipeline, workflow: Workflow | None = None) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def explain_pipeline(checked: CheckedPipeline, workflow: Workflow | None = None)
             for r in checked.dataset_rules
         ],
         "bound": [{"name": v.name, "type": str(v.type), "default": v.default} for v in checked.bound],
-        "steps": [_step(s) for s in checked.steps],
+        "steps": [_step(checked, s) for s in checked.steps],
         "targets": [_target(t) for t in checked.targets],
         "errors": {
             "on_record_error": policy.on_record_error,
@@ -171,17 +173,33 @@ def _key_rule(rule: KeyRule) -> dict[str, Any]:
     }
 
 
-def _step(plan: StepPlan) -> dict[str, Any]:
+def _step(checked: CheckedPipeline, plan: StepPlan) -> dict[str, Any]:
     return {
         "kind": plan.kind,
         "where": str(plan.step.where),
         "inputs": list(plan.inputs),
         "output": plan.output.name,
         "per_record": plan.output.per_record,
+        "beside": is_beside(checked, plan),
+        "written": {k: v for k, v in plan.step.attributes.items() if k not in _NAMES},
+        "expressions": [{"written": e.text, "compiled": tree_text(e.tree)} for e in _expressions(plan.config)],
         "config": plain(plan.config),
         "references": [{"id": r.id, "path": r.path.name, "content_hash": r.content_hash} for r in plan.references],
         "columns": [_column(c) for c in plan.output.columns],
     }
+
+
+_NAMES = ("source", "sources", "left", "right", "as")  # of datasets: told as inputs and output
+
+
+def _expressions(value: object) -> Iterator[Expression]:
+    """Every expression in the configuration of a step."""
+    if isinstance(value, Expression):
+        yield value
+    elif is_dataclass(value):
+        yield from (found for f in fields(value) for found in _expressions(getattr(value, f.name)))
+    elif isinstance(value, tuple):
+        yield from (found for each in value for found in _expressions(each))
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -303,9 +321,14 @@ def _print_source(console: Console, source: dict[str, Any]) -> None:
 
 def _print_step(console: Console, number: int, step: dict[str, Any]) -> None:
     ends = "" if step["per_record"] else " · accounting of single records ends here"
+    ends = " · beside the records" if step["beside"] else ends
     _line(console, f"  {number}. {step['kind']} {', '.join(step['inputs'])} → {step['output']}{ends} · {step['where']}")
     for reference in step["references"]:
         _line(console, f"      looks up {reference['path']} ({reference['content_hash'][:12]})")
+    if step["written"]:
+        _line(console, "      " + ", ".join(f"{name} {value}" for name, value in step["written"].items()))
+    for expression in step["expressions"]:
+        _line(console, f"      compiled: {expression['compiled']}")
     columns = ", ".join(f"{c['name']} {c['type']}" for c in step["columns"])
     _line(console, f"      columns: {columns}")
 

@@ -130,7 +130,8 @@ def pinned_beside(lake: Lake, pipeline: CheckedPipeline) -> dict[str, str]:
             table = lake.table(source.upstream)
             if not table.exists:
                 name = ".".join(source.upstream)
-                raise TableNotThere(f"{pipeline.key}: '{source.source.id}' is joined, and {name} was never published")
+                what = f"'{source.source.id}' is joined, and {name} was never published; run what writes it first"
+                raise TableNotThere(f"{pipeline.key}: {what}")
             found[f"{_TABLE}{source.source.id}"] = str(table.snapshot().version)
     for compared in pipeline.rule_tables:
         name, table = ".".join(compared), lake.table(compared)
