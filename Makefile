@@ -45,6 +45,10 @@ faults: $(STAMP) ## Kill runs at every named place and at random, and compare wi
 	@$(PY) -m tests.faults.run
 	@FAULTS=all $(PY) -m pytest tests/faults/test_scenarios_runs.py tests/faults/test_scenarios_disk.py
 
+.PHONY: soak
+soak: $(STAMP) ## A day simulated: 5,000 files of 40 feeds over SFTP and S3, each sender with a misbehaviour (some minutes)
+	@$(PY) -m tests.faults.soak
+
 .PHONY: bench
 bench: $(STAMP) ## Measure speed and memory against scripts written by hand (some minutes)
 	@$(PY) -m benchmarks.run
