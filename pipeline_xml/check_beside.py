@@ -21,6 +21,9 @@ READ_ALIKE = code(
 )
 
 
+_EACH = "say it of the table that they are written to, or of each source in a pipeline of its own"
+
+
 def check_beside(
     check: PipelineCheck, driving: str | None, drive: Collection[str | None], rules: Sequence[RowRule | KeyRule]
 ) -> None:
@@ -46,6 +49,9 @@ def check_beside(
         elif source.read == "changes":
             message = f"'{name}' is joined, and read=\"changes\" would show it without what came before"
             CHANGES_BESIDE.report(check.problems, message, source.place("read"), ("partition", "full"))
+    for rule in rules:
+        if len(drive) > 1 and isinstance(rule, KeyRule) and rule.compares_records:
+            check.cannot_run(f"'{rule.rule.id}' compares records of several sources", rule.rule.where, _EACH)
     first = check.contracts.get(driving or "")
     for name in sorted(n for n in drive if n and n != driving) if first else ():
         known = {c.name: c.type for c in check.contracts[name].columns} if name in check.contracts else {}

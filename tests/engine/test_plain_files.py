@@ -11,6 +11,7 @@ import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
 
+from publishing import failpoints
 from publishing.lake import open_lake
 from publishing.verify import verify
 from resources.engine import Engine
@@ -77,3 +78,32 @@ def test_an_overwrite_replaces_the_date_even_by_nothing(feed: Feed, form: str) -
     feed.run()
     assert rows(feed, form, "2024-01-05") == []
     assert differences(feed) == []
+
+
+class Killed(BaseException):
+    """As a crash: nothing catches it."""
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("form", READERS)
+def test_a_crash_around_an_export_ends_as_no_crash(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, mode: str
+) -> None:
+    for point in ("manifest.written", "export.written", "export.published", "outcome.journaled", "ledger.ended"):
+        feed = Feed(tmp_path / point, engine)
+        feed.define(target(form, mode), pattern=PATTERN, snapshot=mode == "overwrite", v=NUMBER, m=MONEY)
+        feed.land("20240105_a.csv", "id,v,m", "a,1,1.10", "b,x,2")
+        feed.run()
+        feed.land("20240105_b.csv", "id,v,m", "d,4,", "e,y,1")
+
+        def dies(name: str, at: str = point) -> None:
+            if name == at:
+                raise Killed
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(failpoints, "reached", dies)
+            feed.run()
+        feed.run()
+        stands = [row("d", 4)] if mode == "overwrite" else [row("a", 1, "1.10"), row("d", 4)]
+        assert rows(feed, form, "2024-01-05") == stands, point
+        assert differences(feed) == [], point
