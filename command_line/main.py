@@ -150,16 +150,23 @@ def check_command(
     if form == "json":
         text = render_json(problems)
     elif form == "github":
-        text = render_github(problems)
+        text = render_github(problems, _from_here(settings.config))
     else:
         text = render_text(problems, settings.config)
     sys.stdout.write(text + "\n")
     raise typer.Exit(int(any(p.severity == "error" for p in problems)))
 
 
+def _from_here(root: Path) -> str:
+    """What leads from the working folder to the config root: GitHub wants paths of the repository."""
+    here, root = Path.cwd().resolve(), root.resolve()
+    inside = root.relative_to(here).as_posix() if root.is_relative_to(here) else root.as_posix()
+    return "" if inside == "." else f"{inside}/"
+
+
 @app.command("new")
 def new_command(
-    file: Annotated[Path, typer.Argument(help="A sample: delimited text.")],
+    sample: Annotated[str, typer.Argument(metavar="FILE|APP/LAYER.TABLE", help="Delimited text, or a lake table.")],
     application: Annotated[str, typer.Option("--app", help="The application it becomes part of.")] = "sandbox",
     pipeline: Annotated[str | None, typer.Option("--id", help="The pipeline's id; by default from the name.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A config root; by default DATALAKE_CONFIG.")] = None,
@@ -169,14 +176,19 @@ def new_command(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what stands there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
 ) -> None:
-    """Write contract and pipeline from a person's sample; says what it guessed and how sure it is."""
-    from command_line import new
+    """Write contract and pipeline from a person's sample, or from a table; says what it guessed and how sure it is."""
+    from command_line import new, new_from_table
     from processing.infer_sample import CannotInfer
 
-    config = Settings.from_environment().config
+    settings = Settings.from_environment()
+    config, file = settings.config, Path(sample)
     root = out or config
     chosen = {"rows": rows, "header": header, "delimiter": delimiter, "force": force}
     try:
+        if not file.exists() and new_from_table.TABLE.match(sample):
+            found = new_from_table.new_from_table(settings, sample, root, pipeline, rows, force)
+            new_from_table.tell(found, as_json)
+            return
         made = new.new(file, root, application, pipeline, **chosen)  # type: ignore[arg-type]
     except (CannotInfer, new.CannotWrite) as error:
         raise WrongUse(str(error)) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,11 +155,11 @@ def _contract(guess: Guess, pipeline: str, file_name: str) -> str:
         document["x-primaryKey"] = list(guess.primary_key)
     document["required"] = [c.name for c in guess.columns if c.required]
     names = dict(zip([c.name for c in guess.columns], guess.written, strict=False))
-    document["properties"] = {c.name: _field(c, names.get(c.name, c.name)) for c in guess.columns}
+    document["properties"] = {c.name: field_spec(c, names.get(c.name, c.name)) for c in guess.columns}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _field(column: ColumnGuess, written: str) -> dict[str, Any]:
+def field_spec(column: ColumnGuess, written: str) -> dict[str, Any]:
     spec = _type(column.type)
     if column.format:
         spec["x-format"] = column.format
@@ -289,7 +289,7 @@ def print_made(console: Console, made: Made, config: Path | None = None) -> None
     if g.ragged:
         _say(console, f"  ragged     {g.ragged:,} records have another number of cells; they would be quarantined")
     _say(console, f"  key        {g.key_why}")
-    console.print(_columns(g))
+    console.print(print_columns(g.columns))
     _say(console, "not checked: " + "; ".join(g.unchecked))
     if any(c.codes or c.listed for c in g.columns):
         _say(console, "of the file's values only the codes and lists above stand in the contract: few, short, repeated")
@@ -302,11 +302,12 @@ def print_made(console: Console, made: Made, config: Path | None = None) -> None
     _say(console, f"next: put the file there, then: {elsewhere}lake run {d.app}/{d.pipeline}", style="bold")
 
 
-def _columns(guess: Guess) -> Table:
+def print_columns(columns: Sequence[ColumnGuess]) -> Table:
+    """The columns as a table for a person."""
     table = Table(title="columns", title_justify="left")
     for name in ("column", "type", "blank", "how sure", "codes and lists", "note"):
         table.add_column(name, overflow="fold")
-    for c in guess.columns:
+    for c in columns:
         kind = f"{c.type} {c.format}" if c.format else str(c.type)
         blank = "never" if c.required else f"{c.blank:,}" if c.blank else "may be"
         personal = ("personal, by its name",) if c.classification else ()

@@ -89,7 +89,7 @@ def infer(
             header_why += "; the control record before it is skipped with it, and checked no more"
     taken = frozenset(n.lower() for n in names)
     columns = tuple(infer_column(name, [r[i] for r in sound], taken) for i, name in enumerate(names))
-    key, key_why = _key(columns, len(sound))
+    key, key_why = primary_key(columns, len(sound))
     columns = tuple(replace(c, required=True) if c.name in key else c for c in columns)
     return Guess(
         encoding=text.encoding,
@@ -210,7 +210,7 @@ def _lines_through(header: Record, text: Text) -> int:
     return header.line + 1 + breaks
 
 
-def _key(columns: Sequence[ColumnGuess], count: int) -> tuple[tuple[str, ...], str]:
+def primary_key(columns: Sequence[ColumnGuess], count: int) -> tuple[tuple[str, ...], str]:
     """One column that is unique and always there; with few records only where its name says so too."""
     good = [c for c in columns if c.unique and not c.codes and c.type in (INT, BIGINT, STRING)]
     by_name = [c for c in good if _KEY_NAME.search(c.name)]

@@ -6,9 +6,14 @@ import json
 import runpy
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from command_line.main import app
 from pipeline_xml.location import Location
 from pipeline_xml.problems import Problem
 from pipeline_xml.render import render_github, render_json, render_text
+from tests.definition_cases import lay_out
 
 PROJECT = Path(__file__).parents[2]
 FILE = "applications/retail/staging/pipelines/customers.xml"
@@ -48,6 +53,18 @@ def test_json_has_the_agreed_keys() -> None:
 def test_annotations_escape_what_would_end_them() -> None:
     problem = Problem("LK101", "50% of\nit", Location("a,b:c.xml", 3, 4), "warning")
     assert render_github([problem]) == "::warning file=a%2Cb%3Ac.xml,line=3,col=4,title=LK101::50%25 of%0Ait"
+
+
+def test_annotations_name_files_as_the_repository_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = PROJECT / "tests" / "cases" / "invalid" / "LK101-wrong_layer.xml"
+    root = lay_out(case, tmp_path / "lake" / "config")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATALAKE_CONFIG", str(root))
+    done = CliRunner().invoke(app, ["check", "--format", "github"])
+    places = [line.partition("file=")[2].partition(",")[0] for line in done.stdout.splitlines()]
+    assert done.exit_code == 1
+    assert places
+    assert all((tmp_path / place).is_file() for place in places)
 
 
 def test_the_page_of_rules_is_up_to_date() -> None:

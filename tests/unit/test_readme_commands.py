@@ -62,6 +62,11 @@ def test_lake_commands_and_their_options_exist() -> None:
         assert set(re.findall(r"--[a-z-]+", text)) <= known[command], text
 
 
+def test_every_command_is_in_the_table_of_the_readme() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("| `lake ")]
+    assert [name for name in lake_options() if not any(f"`lake {name}" in row for row in rows)] == []
+
+
 def test_files_and_folders_exist() -> None:
     links = set(re.findall(r"\]\(([^)#]+)\)", README))
     paths = named(r"(?:^`|\s)((?:tests|docs|config|demo|docker|benchmarks)/[\w./]*)")
