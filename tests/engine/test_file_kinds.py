@@ -167,3 +167,20 @@ def test_a_crash_anywhere_ends_as_no_crash(
         assert payloads(feed) == payloads(whole), point
         (counts,) = feed.counts()
         assert counts == expected.counts.as_dict(), point
+
+
+@pytest.mark.parametrize("kind", ["json", "parquet"])
+def test_no_value_of_a_rejected_record_is_told_in_clear(
+    feed: StewardFeed, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed.define(APPEND, kind=kind, v=NUMBER)
+    if kind == "json":
+        feed.land("a.json", '{"id":"a","v":"HUSH"}', '{"id":"HUSH",', '{"HUSH":1}', '{"id":1,"id":"HUSH"}')
+    else:
+        table = pa.table({"id": ["a", None], "v": ["HUSH", "HUSH"]})
+        pq.write_table(table, feed.settings.data / "landing" / "a.parquet")
+    (batch,) = feed.run()
+    assert batch.counts.accepted == 0 and batch.counts.quarantined == batch.counts.in_ > 0
+    told = json.dumps(batch.as_dict()) + caplog.text + json.dumps(list(feed.entries().values()), default=repr)
+    told += "".join(path.read_text() for path in (feed.settings.data / "journal").rglob("*.json"))
+    assert "HUSH" not in told

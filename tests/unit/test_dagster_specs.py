@@ -15,8 +15,11 @@ from datalake_assets.columns import column_lineage, column_schema
 from datalake_assets.freshness import freshness_policy
 from datalake_assets.previews import previews_accepted
 from datalake_assets.translate import grains, outside_specs, quarantine_spec, target_specs
+from pipeline_xml.load import load_catalog
 from pipeline_xml.model import Metadata
+from processing.transformations import registry
 from tests import small_catalog as small
+from tests.golden_cases import CASES
 
 SHOP = small.catalog()
 
@@ -187,3 +190,14 @@ def test_the_quarantine_of_a_pipeline() -> None:
     assert spec.partitions_def == dg.DynamicPartitionsDefinition(name="shop__orders__quarantine")
     assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["shop/landing/inbox"]
     assert spec.metadata["remediation_sla"] == "P5D"
+
+
+def test_what_rules_compare_with_is_upstream() -> None:
+    catalog = load_catalog(CASES / "compared" / "config", registry())
+    orders = catalog.pipeline("till", "orders")
+    assert orders is not None
+    (spec,) = target_specs(catalog.root, orders, grains(catalog))
+    assert sorted(dep.asset_key.to_user_string() for dep in spec.deps) == [
+        "lookups/country", "till/landing/till", "till/staging/customers", "till/staging/totals",
+    ]  # fmt: skip
+    assert "lookups/country" in {spec.key.to_user_string() for spec in outside_specs(catalog)}
