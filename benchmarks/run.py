@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import at_scale, promises
+from benchmarks import at_scale, landing, promises
 from benchmarks.compare import same_rows
 from benchmarks.generate import payments, registers
 
@@ -165,6 +165,8 @@ PROMISES: dict[str, Callable[[Path, int], None]] = {
     "ids": lambda work, rows: promises.ids(),
     "page": lambda work, rows: promises.page(work, printed),
     "replay": lambda work, rows: promises.replay(work, rows // 50, seconds, printed),
+    "tick": lambda work, rows: landing.tick(work / "tick", printed),
+    "copy": lambda work, rows: landing.copy(work / "copy", printed),
     "check": lambda work, rows: at_scale.check(work, seconds),
     "start": lambda work, rows: at_scale.start(work, seconds),
 }

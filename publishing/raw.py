@@ -7,8 +7,9 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: FileSource, 
     raw_root.mkdir(parents=True, exist_ok=True)
     part = _Part.of(seen, raw_root)
     start = part.length()
-    return _taken(_pieces(zone, seen, part.path, start), part, start, source, contract)
+    with closing(_ahead(_pieces(zone, seen, part.path, start))) as pieces:
+        return _taken(pieces, part, start, source, contract)
 
 
 def store(pieces: Iterator[bytes], raw_root: Path, source: FileSource, contract: Contract) -> RawCopy:
@@ -151,7 +153,20 @@ class _Part:
         self.path.unlink(missing_ok=True)
 
 
-def _pieces(zone: Zone, seen: Sighting, part: Path, start: int) -> Iterator[bytes]:
+def _ahead(pieces: Generator[bytes]) -> Generator[bytes]:
+    """The same pieces, each fetched while the one before it is hashed and scanned."""
+    with ThreadPoolExecutor(1) as fetcher:
+        coming = fetcher.submit(next, pieces, None)
+        try:
+            while (chunk := coming.result()) is not None:
+                coming = fetcher.submit(next, pieces, None)
+                yield chunk
+        finally:
+            coming.exception()  # who stops early waits for the piece that is on its way
+            pieces.close()
+
+
+def _pieces(zone: Zone, seen: Sighting, part: Path, start: int) -> Generator[bytes]:
     """What was copied before, then the rest of the file; a connection that is lost is taken up where it broke."""
     at, tries = 0, 0
     with part.open("rb") as have:
