@@ -38,6 +38,7 @@ from resources.secrets import SecretResolver
 from resources.settings import Settings
 from resources.zones import zone_opener
 from tests.delta_rows import delta_dataset
+from tests.faults.soak_agreed import agreed_with
 from tests.faults.soak_day import BEFORE, BETWEEN, Act, Day, day
 from tests.landing_servers import VERSITYGW, S3Server, SftpServer, moto_server, openssh_server, versity_server
 
@@ -68,6 +69,10 @@ class World:
         for feed in range(self.feeds):
             name = f"feed{feed:02d}"
             source = f'<csv id="s" landing="{self.zone(feed)}" pattern="{name}_.*" schemaRef="schemas/feed.json"/>'
+            if (agreed := agreed_with(feed)) is not None:
+                pattern = f"{name}_[0-9]{{5}}{agreed.pattern}"
+                source = source.replace(f"{name}_.*", pattern)
+                source = source.replace("/>", f" {agreed.attributes}>{agreed.children}</csv>")
             texts[f"pipelines/{name}.xml"] = (
                 f'<pipeline id="{name}" version="1.0" layer="staging"><metadata><appName>day</appName></metadata>'
                 f'<sources>{source}</sources><targets><hive table="staging.{name}" mode="append"/></targets>'

@@ -12,6 +12,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.faults.soak_agreed import agreed_with, does
+
 ROWS = 4
 BEFORE, BETWEEN = "before the look", "between claim and copy"
 
@@ -114,6 +116,14 @@ def story(kind: str, feed: int, number: int, versions: bool) -> Story:
     return Story("none", feed, one(put(name, content)), ids, files=published)
 
 
+def agreed_story(kind: str, feed: int, number: int, turn: int) -> Story:
+    """One file's of a feed with which more was agreed; `turn` counts the feed's files."""
+    stem = f"feed{feed:02d}_{number:05d}"
+    done = does(kind, stem, turn, _table, _ids(stem))
+    acts = {after: [Act(BEFORE, "put", name, what) for name, what in puts] for after, puts in done.puts.items()}
+    return Story(kind, feed, acts, done.accepted, files=done.files)
+
+
 KINDS = (
     "none", "none", "none", "copy under another name", "sent again corrected", "half written at a look",
     "temporary name", "removed before the copy", "overwritten before the copy", "no bytes", "another header",
@@ -138,11 +148,16 @@ def day(files: int, feeds: int, rounds: int, seed: int, versions: frozenset[int]
     empties: set[int] = set()
     for number in range(files):
         feed = number % feeds
-        kind = KINDS[number // feeds % len(KINDS)] if number < feeds * len(KINDS) else rng.choice(KINDS)
+        agreed = agreed_with(feed)
+        kinds = KINDS if agreed is None else agreed.kinds
+        kind = kinds[number // feeds % len(kinds)] if number < feeds * len(KINDS) else rng.choice(kinds)
         if kind == "no bytes" and feed in empties:  # a second one of a feed is the same content: a duplicate
             kind = "none"
         empties |= {feed} if kind == "no bytes" else set()
-        made = story(kind, feed, number, feed in versions)
+        if agreed is not None:
+            made = agreed_story(kind, feed, number, number // feeds + 1)
+        else:
+            made = story(kind, feed, number, feed in versions)
         stories.append(made)
         first = rng.randrange(rounds)
         for after, own in made.acts.items():
