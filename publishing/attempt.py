@@ -86,6 +86,7 @@ def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: st
     """
     references = {r.id: r.content_hash for r in pipeline.references}
     references |= pinned_beside(lake, pipeline)
+    _journal_current(lake, batch)
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
         found = session.get(Attempt, (batch.id, stored.attempt))
@@ -111,15 +112,31 @@ def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: st
             session.add(found)
         batch.attempt = stored.attempt
     failpoints.reached("attempt.opened")
-    entry = {
-        "definition_hash": found.definition_hash,
-        "rule_hash": found.rule_hash,
-        "references": found.references,
-        "opened_at": found.opened_at.isoformat(),
-        "run": found.run_id,
-    }
-    lake.journal.write(attempt_entry(batch.pipeline, batch.id, found.number, "opened"), entry)
+    _journal_opened(lake, batch, found)
     return found
+
+
+def _journal_current(lake: Lake, batch: Batch) -> None:
+    """The attempt that a crash left in the ledger alone: it may have to make way for the next one."""
+    with lake.ledger.read() as session:
+        stored = session.get_one(Batch, batch.id)
+        found = session.get(Attempt, (batch.id, stored.attempt))
+    if found is not None:
+        _journal_opened(lake, batch, found)
+
+
+def _journal_opened(lake: Lake, batch: Batch, attempt: Attempt) -> None:
+    name = attempt_entry(batch.pipeline, batch.id, attempt.number, "opened")
+    if lake.journal.exists(name):
+        return
+    entry = {
+        "definition_hash": attempt.definition_hash,
+        "rule_hash": attempt.rule_hash,
+        "references": attempt.references,
+        "opened_at": attempt.opened_at.isoformat(),
+        "run": attempt.run_id,
+    }
+    lake.journal.write(name, entry)
 
 
 def _staged_is_gone(lake: Lake, batch: Batch, attempt: int) -> bool:
