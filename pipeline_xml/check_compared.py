@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline_xml.check_sources import UNKNOWN_TABLE
+from pipeline_xml.check_sources import UNKNOWN_TABLE, plain_files
+from pipeline_xml.check_targets import PLAIN_FILES
 from pipeline_xml.checked import DatasetRule, KeyRule, Reference
 from pipeline_xml.contract import Contract
 from pipeline_xml.fingerprint import rule_fingerprint
@@ -134,6 +135,10 @@ def lake_table(check: PipelineCheck, written: str, where: Location) -> tuple[Tab
     if table is None:
         report_bad_table(written, where, check.problems)
         return None, None
+    if (plain := plain_files(check, table)) is not None:
+        message = f"'{written}' is written as {plain} files, and a rule compares with a table that has versions"
+        PLAIN_FILES.report(check.problems, message, where, hint='write it as format="delta"')
+        return table, None
     found = check.around.tables.get(table)
     if found is not None:
         return table, found.contract

@@ -166,7 +166,7 @@ def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
     given = None
     if source.schema_ref:
         given = around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, source.place("schemaRef"))
-    if (plain := _plain_files(check, table)) is not None:
+    if (plain := plain_files(check, table)) is not None:
         message = f"'{source.table}' is written as {plain} files, and a source is a table with versions"
         hint = 'write it as format="delta"'
         PLAIN_FILES.report(check.problems, message, source.place("table"), hint=hint)
@@ -185,7 +185,7 @@ def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
     return contract
 
 
-def _plain_files(check: PipelineCheck, table: tuple[str, str, str]) -> str | None:
+def plain_files(check: PipelineCheck, table: tuple[str, str, str]) -> str | None:
     """The format of a table that is no delta table."""
     writer = check.around.writers.get(table)
     for target in writer.targets if writer else ():
