@@ -88,11 +88,14 @@ class Cleaned(World):
         return difference(self._told(root, injection.phase), self._told(kept, injection.phase))
 
     def _told(self, root: Path, phase: str) -> dict[str, Any]:
-        """The document after the second run; where that cannot be made over a cleaned log, only why."""
+        """The document after the second run; where that cannot be made over a cleaned log, only why.
+
+        Not who says it: a decision that was lost with the ledger is refused, one that was kept cannot be followed.
+        """
         try:
             return self.ended(root, phase)
         except AssertionError as error:
-            return {"error": str(error).strip().splitlines()[-1]}
+            return {"error": str(error).strip().splitlines()[-1].partition(": ")[2]}
 
 
 def clean_logs(root: Path) -> None:
