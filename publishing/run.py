@@ -29,7 +29,7 @@ from publishing.replay import REPLAY, TRIAL
 from publishing.run_entries import went_well
 from publishing.taking_back import finish_taking_back
 from publishing.upstream import persist_table_batches
-from resources.failures import by_name
+from resources.failures import Outside, by_name
 from resources.zone import Sighting
 
 Announce = Callable[[BatchOutcome], None]
@@ -55,7 +55,8 @@ def run_pipeline(
     """Runs everything that is ready, in the order of arrival; `business_date` limits to one. `parameters` are texts.
 
     With `claim_id` (a sensor's run) only what was claimed is read, else the landing zone is looked at first. A batch
-    that raises ends failed and the others go on; LedgerGone where the journal has batches that the ledger lacks.
+    that raises ends failed and the others go on; LedgerGone where the journal has batches that the ledger lacks;
+    ZoneUnreachable and ZoneRefused after everything that is in raw has come to its end.
     """
     if pipeline.not_runnable:
         raise NotRunnable(f"{pipeline.key}: " + "; ".join(pipeline.not_runnable))
@@ -71,9 +72,13 @@ def run_pipeline(
         _ledger_is_whole(lake, pipeline.key)
         _count_again(lake, pipeline.key)
         finish_taking_back(lake, pipeline)  # first: what is taken back may come again in this run
+        lost: Outside | None = None
         if isinstance(pipeline.driving.source, FileSource):
-            for outcome in _take_in(lake, pipeline, claim_id):
-                ended(outcome)
+            try:
+                for outcome in _take_in(lake, pipeline, claim_id):
+                    ended(outcome)
+            except Outside as error:  # what stands in raw is brought to its end all the same
+                lost = error
         else:
             persist_table_batches(lake, pipeline, business_date)
         journal_open_batches(lake, pipeline.key)
@@ -87,6 +92,8 @@ def run_pipeline(
                 seen.add(batch.id)
                 ended(run_apart(lake, pipeline, batch, run_id))
         settle_moved(lake, pipeline.key)
+        if lost is not None:
+            raise lost
     failures = (outcome.reason for outcome in outcomes if outcome.status == "failed")
     return PipelineOutcome(pipeline.key, worst(o.status for o in outcomes), tuple(outcomes), next(failures, None))
 
@@ -141,11 +148,13 @@ def _take_in(lake: Lake, pipeline: CheckedPipeline, claim_id: str | None) -> lis
     fresh = [each for each, _ in unsettled_claims(lake.ledger, pipeline.key, claim_id)]
     if _bytes_of(lake, fresh) >= LONG_COPY:
         lake.begin_engine()
-    for each in fresh:
-        settled = settle_claim(lake, pipeline, each)
-        odd += settled.unreadable
-        copies += settled.duplicates
-    finish_taking_back(lake, pipeline)  # what a file that was sent again supersedes, before that is published
+    try:
+        for each in fresh:
+            settled = settle_claim(lake, pipeline, each)
+            odd += settled.unreadable
+            copies += settled.duplicates
+    finally:
+        finish_taking_back(lake, pipeline)  # what a file that was sent again supersedes, before that is published
     return [_unreadable(s) for s in {o.name: o for o in odd}.values()] + [_duplicate(c) for c in copies]
 
 

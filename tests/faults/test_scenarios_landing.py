@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from publishing.lake import open_lake
 from publishing.landing import tick
-from publishing.ledger import Claim, LandedFile, Look
+from publishing.ledger import Batch, Claim, LandedFile, Look
 from publishing.run import run_pipeline
 from publishing.verify import verify
 from publishing.zone_files import ZoneFile
@@ -173,6 +173,31 @@ def test_server_gone_between_claim_and_copy(tmp_path: Path, monkeypatch: pytest.
         server.start_again()
         assert [batch["status"] for batch in run(feed, server)] == ["published"]
         assert run(feed, server) == []
+    assert feed.rows("staging.feed", "id") == ["a"]
+    assert agrees(feed)
+
+
+@needs_sshd
+def test_server_gone_while_a_batch_waits(tmp_path: Path) -> None:
+    """A run is killed when its files are in raw, and the SFTP server is gone before the next
+
+    the next run publishes what is in raw, then ends with ZoneUnreachable; so does a reprocess
+    """
+    feed = feed_at(tmp_path / "lake")
+    with openssh_server(tmp_path / "server") as server:
+        assert server.process is not None
+        secret = {"BANK_KEY": server.private_key.decode()}
+        feed.define(APPEND, zone=zone_of(server))
+        (server.root / "a.csv").write_text("id,v\na,1\n")
+        assert start(feed, at="claim.settled", environment=secret).code() == -signal.SIGKILL
+        server.process.kill()
+        server.process.wait()
+        assert "ZoneUnreachable" in start(feed, environment=secret).error()
+        assert feed.rows("staging.feed", "id") == ["a"]
+        assert "ZoneUnreachable" in start(feed, reprocess=True, environment=secret).error()
+    with open_lake(feed.settings, feed.catalog(), NO_ENGINE) as lake, lake.ledger.read() as session:
+        (batch,) = session.scalars(select(Batch))
+        assert (batch.status, batch.attempt) == ("published", 2)
     assert feed.rows("staging.feed", "id") == ["a"]
     assert agrees(feed)
 

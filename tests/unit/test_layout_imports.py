@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,12 +65,29 @@ def test_no_file_is_longer_than_400_lines() -> None:
 
 def test_the_code_location_loads_without_engines_and_reads_nothing_at_import() -> None:
     """In a process of its own, because the tests around this one import what they like."""
+    assert _loaded(PROJECT / "config") == "[] []"
+
+
+def test_remote_landing_zones_do_not_make_it_heavier(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+    zones = tmp_path / "config" / "applications" / "mortgage" / "staging" / "resources" / "landing.xml"
+    remote = (
+        '<landingZone id="hmda" type="sftp" uri="sftp://bank@files.example.com/in" secretRef="BANK_KEY"/>'
+        '<landingZone id="cloud" type="s3" uri="s3://feeds/in"/>'
+    )
+    zones.write_text(re.sub(r"<landingZone[^>]*/>", remote, zones.read_text(), count=1))
+    assert 'type="s3"' in zones.read_text()
+    assert _loaded(tmp_path / "config") == "[] []"
+
+
+def _loaded(config: Path) -> str:
+    """What a fresh process that loads the code location has imported too early, and of what is heavy."""
     program = (
         "import sys; import datalake_assets.definitions as d; early = sorted(m for m in sys.modules if m == 'lxml');"
         "d.definitions().get_repository_def().get_all_jobs();"
         f"print(early, sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
-    env = {**os.environ, "DATALAKE_CONFIG": str(PROJECT / "config"), "PYTHONPATH": str(PROJECT)}
+    env = {**os.environ, "DATALAKE_CONFIG": str(config), "PYTHONPATH": str(PROJECT)}
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=120)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    assert ran.stdout.strip().splitlines()[-1] == "[] []"
+    return ran.stdout.strip().splitlines()[-1]
