@@ -15,6 +15,7 @@ from pipeline_xml import (
     rules_jobs,
     rules_names,
     rules_parameters,
+    rules_promises,
     rules_secrets,
     rules_settings,
     rules_workflows,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 # Their rules register themselves when they are imported.
 RULE_MODULES = (
-    rules_names, rules_settings, rules_accounting, rules_delivery, rules_jobs, rules_parameters, rules_secrets,
-    rules_zones, rules_workflows,
+    rules_names, rules_settings, rules_accounting, rules_delivery, rules_jobs, rules_parameters, rules_promises,
+    rules_secrets, rules_zones, rules_workflows,
 )  # fmt: skip
 
 
