@@ -41,6 +41,8 @@ class Delivery(Node):
 
     For each business date of `calendar`, `files` files (of each of `senders`, where they are named) are due that long
     (an ISO-8601 duration) after it begins, by the clock of the pipeline's time zone.
+
+    `same_records`: what becomes of a file with the records of an earlier one of its sender, in whatever order or form.
     """
 
     sequence: Literal["none", "running", "perDate"] = "none"
@@ -48,6 +50,7 @@ class Delivery(Node):
     due: str | None = None
     files: int = 1
     senders: tuple[str, ...] = ()
+    same_records: Literal["publish", "hold"] = "publish"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,7 @@ def _delivery(e: Element) -> Delivery:
         due=a.get("due"),
         files=int(a.get("files", "1")),
         senders=items(a.get("senders")),
+        same_records=cast(Any, a.get("sameRecords", "publish")),
         where=e.where,
         places=e.places,
     )

@@ -16,6 +16,7 @@ from publishing import failpoints
 from publishing.beside import agreed, checksum_faults, judged
 from publishing.ledger import Claim, Look
 from publishing.raw import RawCopy, working_path
+from publishing.records_id import records_id
 from publishing.unpack import Member, unpack
 from resources.archive import BadArchive
 
@@ -43,6 +44,7 @@ class Arrived:
     aside: str | None = None
     why: str | None = None
     notes: tuple[str, ...] = ()
+    records_id: str | None = None
 
 
 def arrived(
@@ -62,7 +64,7 @@ def arrived(
     if copied.packed is None:
         scan = judged(source, contract, copied.scan, copied.path, _text(copied), look.name, beside)
         item = identify(pipeline, source, claim, look, look.name, replace(copied, scan=scan))
-        yield replace(item, notes=agreed(scan))
+        yield replace(item, notes=agreed(scan), records_id=records_id(source, contract, item.copy, _text(copied)))
         return
     try:
         if faults := checksum_faults(copied.path, look.name, beside):
@@ -84,7 +86,8 @@ def arrived(
         if member.copy is not None:
             inside = member.copy
             scan = judged(source, contract, inside.scan, copied.path, _text(inside), look.name, beside)
-            yield identify(pipeline, source, claim, look, name, replace(inside, scan=scan), copied.content_id)
+            item = identify(pipeline, source, claim, look, name, replace(inside, scan=scan), copied.content_id)
+            yield replace(item, records_id=records_id(source, contract, item.copy, _text(inside)))
 
 
 def _text(copied: RawCopy) -> Path:

@@ -98,6 +98,7 @@ def file_document(file: LandedFile) -> dict[str, Any]:
         "fault": file.reason if file.status == "held" else None,
         "archive": file.archive,
         "sequence": file.sequence,
+        "records_id": file.records_id,
         "note": file.note,
     }
 

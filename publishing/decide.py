@@ -28,7 +28,7 @@ FAILED = "failed"
 RESTORED = ("published", "superseded", "held", "open", FAILED)  # what an earlier attempt published goes with a restore
 # Of files that can be read all the same.
 OF_FILES = (
-    "checksum", "control_total", "sequence_gap", "sequence_repeated", "header_unknown_columns",
+    "checksum", "control_total", "sequence_gap", "sequence_repeated", "same_records", "header_unknown_columns",
     "header_missing_columns",
 )  # fmt: skip
 LIMITS = ("maxErrors", "maxErrorRate")

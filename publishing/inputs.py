@@ -25,6 +25,7 @@ from publishing.decisions import DISCARD, Correction
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
+from publishing.same_records import same_records_faults
 from publishing.sequence import sequence_faults
 from publishing.stage import AttemptInput
 from publishing.table_input import TableInput, other_inputs, table_input, versions_beside
@@ -63,7 +64,7 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
         elif says_date(source, item.name):
             faults.append(f"business_date: {NO_DATE}")
         with lake.ledger.read() as session:
-            faults += sequence_faults(session, source, item)
+            faults += sequence_faults(session, source, item) + same_records_faults(session, item)
         item.facts = scan.as_dict()
         item.reason = "; ".join(faults)[:500] or None
         item.status = "held" if faults else "open"

@@ -32,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0008"
+HEAD = "0009"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
@@ -82,7 +82,8 @@ class LandedFile(Base):
     knowing of its delivery and breaks nothing.
 
     `archive` is the content id of the archive that it was unpacked from; that one is a file of status unpacked.
-    `sequence` is the number in its name, where that was agreed.
+    `sequence` is the number in its name, where that was agreed; `records_id` what its records are, whatever their order
+    and form, where that was.
     """
 
     __tablename__ = "landed_file"
@@ -107,6 +108,7 @@ class LandedFile(Base):
     reason: Mapped[str | None] = mapped_column(String(500))
     archive: Mapped[str | None] = mapped_column(String(64))
     sequence: Mapped[int | None] = mapped_column(BigInteger)
+    records_id: Mapped[str | None] = mapped_column(String(64), index=True)
     note: Mapped[str | None] = mapped_column(String(500))
 
 

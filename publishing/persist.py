@@ -18,6 +18,7 @@ from publishing.lake import Lake
 from publishing.ledger import Batch, Delivery, LandedFile, now
 from publishing.look import watched
 from publishing.resent import duplicate_of, resent
+from publishing.same_records import told_apart
 from publishing.sequence import go_on, numbered
 
 
@@ -26,7 +27,7 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
     most, most_bytes = caps(watched(pipeline))
     known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in there]))))
     joining: dict[tuple[Any, ...], list[Arrived]] = {}
-    for item in numbered(session, pipeline, there):
+    for item in told_apart(session, pipeline.key, numbered(session, pipeline, there)):
         if item.aside is not None:
             session.add(_landed(pipeline, item, None, item.aside, item.why))
             continue
@@ -116,6 +117,7 @@ def _landed(
         reason=reason,
         archive=item.archive,
         sequence=sequence_of(pipeline.driving.source, item.name) if batch_id is not None else None,
+        records_id=item.records_id if batch_id is not None else None,
         note="; ".join(item.notes)[:500] or None,
     )
 

@@ -136,6 +136,7 @@ def _files(session: Session, of: Document, files: Sequence[Document], batch_id: 
                 reason=item.get("reason") if batch_id is None else fault,
                 archive=item.get("archive"),
                 sequence=item.get("sequence"),
+                records_id=item.get("records_id"),
                 note=item.get("note"),
             )
         )

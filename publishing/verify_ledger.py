@@ -27,7 +27,7 @@ CHUNK = 4 * 1024 * 1024
 _BATCH = ("key", "pipeline", "business_date", "origin", "sender", "arrival", "window", "status", "reason", "attempt")
 _FILE = (
     "pipeline", "batch_id", "name", "content_id", "delivery_key", "business_date", "sender", "size", "raw", "status",
-    "reason", "archive", "sequence",
+    "reason", "archive", "sequence", "records_id",
 )  # fmt: skip
 _ATTEMPT = ("definition_hash", "rule_hash", "references", "opened_at", "run_id", "outcome")
 _CORRECTION = ("pipeline", "batch_id", "kind", "records", "actor", "role", "reason", "made_at", "sealed")

@@ -196,3 +196,34 @@ def test_the_sensor_tells_from_when_it_first_looked(feed: StewardFeed) -> None:
             said.append(tick.skip_message)
     assert said == ["nothing that is due is missing", "1 deliveries are missing", "nothing that is due is missing"]
     assert feed.rows("ops.deliveries", "business_date") == [date(2024, 1, 5)]
+
+
+def test_the_records_of_an_earlier_file_are_held_in_whatever_form(feed: StewardFeed) -> None:
+    agree(feed, '<delivery sameRecords="hold"/>', pattern=DAILY)
+    feed.land("a_20240101.csv", "id,v", "x,1", "y,2", "y,2")
+    feed.land("b_20240101.csv", "id,v", "x,1", "y,2", "y,2")  # another sender
+    feed.run()
+    landing = feed.settings.data / "landing"
+    (landing / "a_20240102.csv").write_text("v,id\r\n2,y\r\n2,y\r\n1,\"x\"\r\n")
+    feed.land("a_20240103.csv", "id,v", "x,1", "y,2")
+    feed.land("a_20240104.csv", "id,v", "x,1", "y,no")
+    feed.land("a_20240105.csv", "id,v", "x,1", "y,no")
+    feed.land("a_20240106.csv", "id,v")
+    feed.land("a_20240107.csv", "id,v", "n,1")
+    feed.land("a_20240108.csv", "id,v", "n,1")
+    found = {b.business_date: (b.status, str(b.reason).partition(";")[0]) for b in feed.run()}
+    assert found.pop("2024-01-02") == (
+        "held", "same_records: its records are those of a_20240101.csv for 2024-01-01 (arrival 1)"
+    )  # fmt: skip
+    assert found.pop("2024-01-08") == ("held", "same_records: its records are those of a_20240107.csv of this delivery")
+    assert {status for status, _ in found.values()} == {"published"} and len(found) == 5
+    (again,) = [b for b in feed.run(reprocess=True) if b.business_date == "2024-01-02"]
+    assert (again.status, str(again.reason).partition(":")[0]) == ("held", "same_records")
+    catalog = feed.catalog()
+    with open_lake(feed.settings, catalog, feed.engine) as lake:
+        assert list(verify(lake, catalog)) == []
+        rebuild(lake, catalog)
+    with feed.open() as (lake, pipeline):
+        why = {"same_records": "nothing happened that day"}
+        batch_decisions.release(lake, pipeline, APPROVER, again.key, why, "confirmed")
+    assert [(b.status, b.counts.accepted) for b in feed.run()] == [("published", 3)]
