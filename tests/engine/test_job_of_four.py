@@ -18,6 +18,7 @@ from datalake_assets.execute import execute
 from datalake_assets.work import lake_work
 from publishing.outcome import RunOutcome
 from resources.engine import Engine
+from tests.notification_servers import webhook
 from tests.promised_feed import Feed, pipeline_xml
 
 AFTER = {"feed": "", "left": "feed", "right": "feed", "publish": "left,right"}
@@ -32,7 +33,9 @@ def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Feed:
     return Feed(tmp_path, Engine("sail", None))  # type: ignore[arg-type]  # only its name is asked for
 
 
-def run_job(feed: Feed, failing: str, on_failure: str, *, held: bool) -> tuple[RunOutcome, dict[str, int]]:
+def run_job(
+    feed: Feed, failing: str, on_failure: str, *, held: bool, notifications: str = ""
+) -> tuple[RunOutcome, dict[str, int]]:
     """The outcome, and the rows of each table there is."""
     broken = '<matches id="never" column="id" pattern="^nothing$"/>'
     feed.define(policy=HELD if failing == "feed" else "", rules=broken)
@@ -57,7 +60,7 @@ def run_job(feed: Feed, failing: str, on_failure: str, *, held: bool) -> tuple[R
         for name, after in AFTER.items()
     )
     (config / "service" / "jobs").mkdir(parents=True, exist_ok=True)
-    job = f'<jobPipeline id="four" version="1.0"><pipelines>{refs}</pipelines></jobPipeline>'
+    job = f'<jobPipeline id="four" version="1.0"><pipelines>{refs}</pipelines>{notifications}</jobPipeline>'
     (config / "service" / "jobs" / "four.xml").write_text(job)
     feed.land("a.csv", "id,v", "a,1", "b,2")
     settings = replace(feed.settings, secrets=feed.root)
@@ -86,3 +89,17 @@ def test_what_stands_after_a_job_of_four(
     outcome, found = run_job(feed, failing, on_failure, held=held)
     assert found == rows
     assert outcome.status == status
+
+
+def test_a_job_on_a_real_lake_tells_its_end(feed: Feed) -> None:
+    """The ledger that holds the outbox is the one the run has open."""
+    notes = '<notifications><webhook urlSecretRef="HOOK" on="failure"/></notifications>'
+    with webhook() as hook:
+        (feed.root / "HOOK").write_text(hook.url)
+        outcome, _ = run_job(feed, "left", "skip", held=True, notifications=notes)
+        ((_, body),) = hook.taken
+    assert body["run"] == outcome.run
+    assert [(p["pipeline"], p["status"]) for p in body["pipelines"]] == [
+        ("feed", "published"), ("left", "held"), ("right", "published"), ("publish", "did_not_run"),
+    ]  # fmt: skip
+    assert "left is held" in body["text"]
