@@ -100,8 +100,8 @@ def _expression(read: Attributes, column: StepColumn, source: Dataset, lenient: 
         message = f"<cast column format> reads dates and timestamps; {column.name} becomes {wanted}"
         read.report(WRONG_VALUE, message, column.place("format"), tuple(_READERS))
         return None
-    quoted = column.format.replace("'", "''")
-    text = f"{attempt}{_READERS[wanted.kind]}(`{column.name}`, r'{quoted}')"
+    quoted = column.format.replace("\\", "\\\\").replace("'", "''")
+    text = f"{attempt}{_READERS[wanted.kind]}(`{column.name}`, '{quoted}')"
     return read.context.expression(text, source.scope, column.place("format"))
 
 

@@ -230,3 +230,21 @@ def test_a_sum_beyond_bigint_ends_the_run_instead_of_wrapping(engine: Engine, tm
     rows = [{"g": "a", "b": 2**63 - 1}, {"g": "a", "b": 1}]
     with pytest.raises(PySparkException, match="sum_b is beyond bigint"):
         apply(engine, tmp_path, step, {"g": TEXT, "b": BIG}, rows).toArrow()
+
+
+def test_cast_reads_formats_and_rejects_or_forgives(engine: Engine, tmp_path: Path) -> None:
+    steps = """<cast source="s"><column name="t" type="timestamp" format="yyyy-MM-dd'T'HH:mm:ss"/></cast>
+      <cast source="s" onInvalid="null"><column name="u" type="decimal(4,1)"/><column name="n" type="string"/></cast>"""
+    rows = [
+        {"t": "2024-01-31T10:11:12", "u": "99.95", "n": 7},
+        {"t": "2024-01-31 10:11:12", "u": "999.95", "n": None},
+        {"t": None, "u": "x", "n": -1},
+    ]
+    out = run(engine, tmp_path, steps, {"t": TEXT, "u": TEXT, "n": INT}, rows)
+    assert out.rows == {
+        1: {"t": datetime(2024, 1, 31, 10, 11, 12, tzinfo=UTC), "u": Decimal("100.0"), "n": "7"},
+        2: {"t": None, "u": None, "n": None},
+        3: {"t": None, "u": None, "n": "-1"},
+    }
+    assert out.errors == {2: [("cast.t", "t", "invalid_cast")]}
+    assert out.types == {"t": "timestamp[us, tz=UTC]", "u": "decimal128(4, 1)", "n": "string"}

@@ -77,6 +77,7 @@ def told(tmp_path: Path, steps: str, **rest: object) -> list[tuple[str, str]]:
         ('<cast source="s"/>', "LK307", "<cast"),
         ('<cast source="s"><column name="id" type="integer"/></cast>', "LK304", 'integer"'),
         ('<cast source="s"><column name="id" type="int" format="yyyy"/></cast>', "LK302", 'yyyy"'),
+        ('<cast source="s"><column name="id" type="date" format="yyyy\'; x"/></cast>', "LK216", "yyyy\'; x"),
         ('<cast source="s" onInvalid="drop"><column name="id" type="int"/></cast>', "LK302", 'drop"'),
         ('<sort source="s" orderBy="nn"/>', "LK204", 'nn"'),
         ('<flatten source="s" column="id"/>', "LK307", "<flatten"),
