@@ -7,10 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from datalake_assets.build import build
+from datalake_assets.previews import previews_accepted
+from datalake_assets.work import lake_work
 from resources.engine import Engine, open_engine
-from tests.landing_servers import SSHD, SftpServer, moto_server, openssh_server
+from tests.landing_servers import SSHD, SftpServer, free_port, moto_server, openssh_server
 from tests.promised_feed import APPEND, Feed
 
 
@@ -63,3 +67,50 @@ def test_what_is_put_into_a_bucket_is_published(
         assert batch.files[0].uri == "s3://feeds/in/a.csv"
         assert feed.rows("staging.feed", "id") == ["a"]
         assert feed.run() == []
+
+
+def located(feed: Feed) -> dg.RepositoryDefinition:
+    """The code location."""
+    catalog = feed.catalog()
+    with previews_accepted():
+        return build(feed.settings, catalog, lake_work(feed.settings, catalog)).get_repository_def()
+
+
+def test_the_sensor_of_a_bucket_asks_for_a_run_that_takes_its_claim(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the code location: dagster-aws's resource, a tick, its request, and a run on Dagster's instance."""
+    feed = Feed(tmp_path, engine)
+    with moto_server() as server:
+        secret = {"access_key_id": "key", "secret_access_key": "secret-of-a-test"}
+        monkeypatch.setenv("BANK_KEY", json.dumps(secret))
+        where = f'type="s3" uri="s3://ticked/in" secretRef="BANK_KEY" endpoint="{server.access.endpoint}"'
+        feed.define(APPEND, zone=where)
+        server.bucket("ticked")
+        repository = located(feed)
+        sensor = repository.get_sensor_def("app__zone__landing")
+        with dg.DagsterInstance.ephemeral() as instance:
+            quiet = sensor.evaluate_tick(dg.build_sensor_context(instance))
+            assert quiet.run_requests == []
+            assert "0 files wait, 0 bytes, nothing new to claim" in (quiet.skip_message or "")
+            server.client.put_object(Bucket="ticked", Key="in/a.csv", Body=b"id,v\na,1\n")
+            (request,) = sensor.evaluate_tick(dg.build_sensor_context(instance)).run_requests
+            server.client.put_object(Bucket="ticked", Key="in/later.csv", Body=b"id,v\nb,1\n")
+            job = repository.get_job(request.job_name or "")
+            done = job.execute_in_process(instance=instance, tags=request.tags, raise_on_error=False)
+            assert done.success
+    assert feed.rows("staging.feed", "id") == ["a"], "and what was not claimed waits"
+
+
+def test_the_sensor_of_a_bucket_that_is_gone_is_skipped_with_the_reason(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path, engine)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
+    feed.define(zone=f'type="s3" uri="s3://feeds/in" endpoint="http://127.0.0.1:{free_port()}"')
+    sensor = located(feed).get_sensor_def("app__zone__landing")
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = sensor.evaluate_tick(dg.build_sensor_context(instance))
+    assert found.run_requests == []
+    assert "ZoneUnreachable: s3://feeds/in: the server does not answer" in (found.skip_message or "")
