@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from publishing.ledger import Attempt, Batch
 from publishing.run import run_pipeline
 from resources.engine import Engine
 from tests.golden_cases import CASES, case_settings, quarantine_document
+from tests.promised_feed import APPEND
+from tests.steward_feed import StewardFeed
 
 CASE = CASES / "compared"
 
@@ -92,3 +95,22 @@ def test_what_was_never_published_cannot_be_compared_with(lake: Lake) -> None:
     assert status == "failed"
     assert reason is not None and "till.staging.customers, which was never published" in reason
     assert quarantine_document(lake, "till/orders") == []
+
+
+def test_a_corrected_key_is_judged_again_when_it_is_replayed(engine: Engine, tmp_path: Path) -> None:
+    feed = StewardFeed(tmp_path, engine)
+    feed.define(APPEND, rules='<foreignKey id="known" column="id" reference="ids"/>')
+    lookups = tmp_path / "config" / "applications" / "app" / "lookups"
+    lookups.mkdir()
+    (lookups / "ids.csv").write_text("id\na\nb\n")
+    contract = {"type": "object", "x-primaryKey": ["id"], "required": ["id"], "properties": {"id": {"type": "string"}}}
+    (lookups / "ids.json").write_text(json.dumps(contract))
+    feed.land("x.csv", "id,v", "a,1", "z,2", "y,3")
+    (batch,) = feed.run()
+    assert (batch.counts.accepted, batch.counts.quarantined) == (1, 2)
+    feed.decide({"x.csv:2": {"id": "b"}, "x.csv:3": {"id": "q"}})
+    (done,) = feed.replay()
+    assert (done.origin, done.counts.accepted, done.counts.quarantined) == ("replay", 1, 1)
+    assert feed.states() == {"x.csv:2": "replayed", "x.csv:3": "open"}
+    assert [e["code"] for e in feed.entries()["x.csv:3"]["errors"]] == ["missing_reference"]
+    assert feed.rows("staging.feed", "id", "v") == [("a", 1), ("b", 2)]
