@@ -30,9 +30,10 @@ class Desk:
     )
     memory: MemoryZone = field(default_factory=MemoryZone)
     now: float = 1_700_000_000.0
+    url: str | None = None  # of the ledger's database; SQLite in `root` where there is none
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger.at(self.root)
+        self.ledger = Ledger(self.url) if self.url else Ledger.at(self.root)
 
     @property
     def at(self) -> Watched:

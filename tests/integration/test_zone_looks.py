@@ -31,9 +31,10 @@ from resources.zone import Sighting, ZoneUnreachable
 from tests.landing_place import Desk
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    made = Desk(tmp_path, url=server.database() if server is not None else None)
     yield made
     made.ledger.close()
 
@@ -258,11 +259,13 @@ def test_a_look_reads_and_writes_no_more_than_what_lies_there(desk: Desk) -> Non
     event.remove(desk.ledger.engine, "after_cursor_execute", count)
     assert fetched <= 8, "some questions about what is new, whatever the ledger knows"
     with desk.ledger.read() as session:
+        assert session.scalar(select(func.count()).select_from(ZoneFile)) == 3003
+        if desk.url is not None:
+            return
         plan = session.connection().exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT name FROM look WHERE pipeline='app/feed' AND zone='zone' AND name IN ('a','b')"
         )
         assert "SEARCH look USING" in str(plan.all())
-        assert session.scalar(select(func.count()).select_from(ZoneFile)) == 3003
 
 
 def test_two_looks_of_one_moment_are_in_one_claim(tmp_path: Path) -> None:
