@@ -50,7 +50,7 @@ class SftpServer:
     stop: Callable[[], None] = field(default=lambda: None)
 
     def start_again(self) -> None:
-        """sshd once more, on the port and with the keys it had."""
+        """sshd, on the port and with the keys that it had."""
         assert SSHD is not None
         config = self.root.parent / "sshd_config"
         self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=subprocess.DEVNULL)
@@ -85,20 +85,18 @@ def openssh_server(folder: Path, startups: str = "10:30:100") -> Iterator[SftpSe
     port = free_port()
     (folder / "sshd_config").write_text(SSHD_CONFIG.format(port=port, folder=folder, startups=startups))
     Path("/run/sshd").mkdir(exist_ok=True)
-    process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
+    public = host.export_public_key().decode().strip()
+    private = (folder / "login_key").read_bytes()
+    server = SftpServer(port, root, public, private, os.environ.get("USER") or "root")
     try:
-        await_port(port)
-        public = host.export_public_key().decode().strip()
-        private = (folder / "login_key").read_bytes()
-        user = os.environ.get("USER") or "root"
-        server = SftpServer(port, root, public, private, user, process)
+        server.start_again()
         yield server
-        process = server.process or process
     finally:
-        for child in children(process.pid):
-            with_suppressed_kill(child)
-        process.kill()
-        process.wait()
+        if server.process is not None:  # the newest: one that was killed has been waited for
+            for child in children(server.process.pid):
+                with_suppressed_kill(child)
+            server.process.kill()
+            server.process.wait()
 
 
 def children(pid: int) -> list[int]:
