@@ -18,9 +18,9 @@ from tests.delta_rows import delta_dataset
 from tests.promised_feed import APPEND, DATED, NUMBER
 from tests.steward_feed import APPROVER, STEWARD, StewardFeed
 
-OVERWRITE = '<hive table="staging.feed" mode="overwrite" partitionBy="kind"/>'
+OVERWRITE = '<hive table="staging.feed" mode="overwrite" partitionBy="part"/>'
 MERGE = '<hive table="staging.feed" mode="merge" keys="id" orderBy="at"/>'
-PARTED = '<hive table="staging.feed" mode="append" partitionBy="kind"/>'
+PARTED = '<hive table="staging.feed" mode="append" partitionBy="part"/>'
 TARGETS = {"append": PARTED, "plain": APPEND, "overwrite": OVERWRITE, "merge": MERGE}
 
 
@@ -34,20 +34,20 @@ def lived(feed: StewardFeed, mode: str) -> None:
     feed.define(
         TARGETS[mode], pattern=f".*_{DATED}.csv", snapshot=mode == "overwrite",
         policy='<errorPolicy onRecordError="quarantine" maxErrors="2"/>',
-        v=NUMBER, at=NUMBER, kind={"type": ["string", "null"]},
+        v=NUMBER, at=NUMBER, part={"type": ["string", "null"]},
     )  # fmt: skip
-    feed.land("a_20240101.csv", "id,v,at,kind", "a,1,1,x", "b,x,1,y", "c,3,1,")
+    feed.land("a_20240101.csv", "id,v,at,part", "a,1,1,x", "b,x,1,y", "c,3,1,")
     feed.run()
     feed.decide({"a_20240101.csv:2": {"v": "2"}})
     feed.replay()
-    feed.land("b_20240102.csv", "id,v,at,kind", "a,5,5,x", "d,4,1,y/z")
+    feed.land("b_20240102.csv", "id,v,at,part", "a,5,5,x", "d,4,1,y/z")
     feed.run()
-    feed.land("c_20240103.csv", "id,v,at,kind", "gone,9,9,x")
+    feed.land("c_20240103.csv", "id,v,at,part", "gone,9,9,x")
     feed.run()
     feed.unpublish("c_20240103.csv")
-    feed.land("d_20240102.csv", "id,v,at,kind", "e,6,1,", "a,4,4,y")
+    feed.land("d_20240102.csv", "id,v,at,part", "e,6,1,", "a,4,4,y")
     feed.run()
-    feed.land("bad_20240104.csv", "id,v,at,kind", "u,x,1,", "v,x,1,", "w,x,1,")
+    feed.land("bad_20240104.csv", "id,v,at,part", "u,x,1,", "v,x,1,", "w,x,1,")
     feed.run()
     feed.run(reprocess=True)
 
@@ -84,7 +84,7 @@ def test_a_table_is_made_again_equal_to_what_it_was(feed: StewardFeed, mode: str
     assert (made.rows, made.before is None) == (len(before), harm == "folder")
     assert feed.run() == []
     assert agrees(feed) == []
-    feed.land("again_20240101.csv", "id,v,at,kind", "a,1,1,x", "b,x,1,y", "c,3,1,")
+    feed.land("again_20240101.csv", "id,v,at,part", "a,1,1,x", "b,x,1,y", "c,3,1,")
     assert [b.files[0].status for b in feed.run()] == ["duplicate"]
     assert table_of(feed) == before
     made_again(feed)
@@ -96,7 +96,7 @@ def test_what_comes_after_a_lost_table_was_made_again_goes_on_as_ever(feed: Stew
     lived(feed, mode)
     shutil.rmtree(feed.folder("staging.feed"))
     made_again(feed)
-    feed.land("e_20240105.csv", "id,v,at,kind", "f,7,1,x")
+    feed.land("e_20240105.csv", "id,v,at,part", "f,7,1,x")
     assert [b.status for b in feed.run()] == ["published"]
     feed.unpublish("b_20240102.csv")
     assert {row for row in feed.rows("staging.feed", "id")} >= {"a", "b", "c", "e", "f"}
@@ -144,7 +144,7 @@ def test_another_definition_gives_other_rows_and_is_refused(feed: StewardFeed) -
     before = table_of(feed)
     feed.define(
         APPEND, pattern=f".*_{DATED}.csv", steps='<filter source="s" condition="v &gt; 3" onReject="drop"/>',
-        v=NUMBER, at=NUMBER, kind={"type": ["string", "null"]},
+        v=NUMBER, at=NUMBER, part={"type": ["string", "null"]},
     )  # fmt: skip
     with feed.open() as (lake, pipeline):
         assert len(plan(lake, pipeline, 0).otherwise) == 3
