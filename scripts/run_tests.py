@@ -6,6 +6,7 @@ run_tests.py --embedded    the embedded half only
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from xml.etree import ElementTree
 from resources.engine import EngineUnavailable, find_java
 
 PROJECT = Path(__file__).resolve().parent.parent
+# A process for each core, and each test file in one of them: its fixtures start once.
+WORKERS = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile")
 WITHOUT_JAVA = "not run, Java 17 missing"
 
 
@@ -35,12 +38,12 @@ class Half:
         return ", ".join(text for text in said if text == said[0] or not text.startswith("0 "))
 
 
-def run_half(name: str, marks: str) -> Half:
+def run_half(name: str, marks: str, *options: str) -> Half:
     """Runs the tests with these marks; what pytest prints goes straight through."""
     print(f"\n=== {name} ===", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        command = [sys.executable, "-m", "pytest", "-m", marks, f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-m", marks, f"--junitxml={report}", *options]
         code = subprocess.run(command, cwd=PROJECT, check=False).returncode  # noqa: S603 - fixed words, no shell
         return counted(code, report)
 
@@ -55,7 +58,7 @@ def counted(code: int, report: Path) -> Half:
 
 
 def main(arguments: list[str]) -> int:
-    embedded = run_half("embedded", "not spark")
+    embedded = run_half("embedded", "not spark", *WORKERS)
     if arguments == ["--embedded"]:
         print(f"\nembedded: {embedded}")
         return int(embedded.code != 0)
