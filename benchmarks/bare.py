@@ -20,7 +20,7 @@ from benchmarks.commit_files import commit_files
 from benchmarks.product import definitions
 from pipeline_xml.load import load_catalog
 from processing import frame as f
-from processing.compute import record_frame, stamp
+from processing.compute import Tools, record_frame, stamp
 from processing.read import RawFile, read_records
 from processing.scan_result import Range, Scan
 from processing.step import Runtime
@@ -67,7 +67,7 @@ def main(engine_name: str, path: Path, out: Path) -> None:
         source, contract = pipeline.driving.source, pipeline.driving.contract
         runtime = Runtime(session, engine.name, now.date(), now.date(), SecretResolver(None))
         rows = read_records(session, source, contract, [raw])  # type: ignore[arg-type]
-        rows = record_frame(pipeline, rows, registry(), runtime, materialise)  # type: ignore[arg-type]
+        rows = record_frame(pipeline, rows, {}, Tools(registry(), runtime, materialise))
         columns = [c for c in dict.fromkeys((*rows.columns, *f.STAMPED)) if c != f.STATUS]
         rows = stamp(rows, "bare", now).select(*columns, f.STATUS)
         rows.write.partitionBy(f.STATUS).parquet(str(out / "records"))

@@ -92,7 +92,9 @@ def commit_quarantine(
         state = HELD if manifest.held else OPEN
         rows = rejected_rows(lake, pipeline, manifest, raw, opened_at, run_id, state, schema())
         rows = (without_rows(each, kept) for each in rows)
-        adds = [_write(table.root, manifest, _kept(rows, snapshot, replaced, tried, state == HELD))] if records else []
+        if replaced or len(tried) or GIVEN_UP in manifest.rejecting:  # else nobody decided anything about them yet
+            rows = _kept(rows, snapshot, replaced, tried, state == HELD)
+        adds = [_write(table.root, manifest, rows)] if records else []
         for nothing in (item for item in adds if not item.records):  # all of them are of later batches
             (table.root / nothing.path).unlink()
             adds = []
