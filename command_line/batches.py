@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,6 +23,17 @@ Of = Annotated[str, typer.Argument(metavar="APP/PIPELINE")]
 Named = Annotated[str, typer.Argument(metavar="BATCH", help="The key or id of a batch, or the beginning of one.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: the plan is known.")]
 Plans = Annotated[bool, typer.Option("--dry-run", help="Say what would go and what it costs, and do nothing.")]
+
+TAKE_BACK = "Take them back?"
+
+
+class Planned(Protocol):
+    """What would be done, as a document."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+P = TypeVar("P", bound=Planned)
 
 
 @app.command("list")
@@ -92,7 +104,7 @@ def unpublish_command(
     with desk(token, as_json) as at:
         checked = at.pipeline(pipeline)
         plan = plan_unpublish(at.lake, checked, [batch])
-        if actor := _agreed(at, checked, "unpublish", plan, dry_run, yes, as_json):
+        if actor := agreed(at, checked, "unpublish", plan, TAKE_BACK, _print_plan, dry_run, yes, as_json):
             _told(at, checked, unpublish(at.lake, checked, actor, [batch], reason), as_json)
 
 
@@ -108,31 +120,38 @@ def restore_command(
     """Un-publish every batch that came into a table after a version or a batch; their files can be loaded again."""
     from stewardship.batch_decisions import plan_restore, restore, writer_of
 
+    written = named_table(table)
+    with desk(token, as_json) as at:
+        checked, position = writer_of(at.catalog, *written)
+        plan = plan_restore(at.lake, checked, position, to)
+        if actor := agreed(at, checked, "restore", plan, TAKE_BACK, _print_plan, dry_run, yes, as_json):
+            _told(at, checked, restore(at.lake, checked, position, to, actor, reason), as_json)
+
+
+def named_table(table: str) -> tuple[str, str, str]:
+    """Application, layer (empty where the name is enough) and name of a table on the command line."""
     application, _, name = table.partition("/")
     layer, _, last = name.rpartition(".")
     if not application or not last:
         raise WrongUse(f"'{table}' is no table; valid: APP/LAYER.TABLE, or APP/TABLE where the name is the only one")
-    with desk(token, as_json) as at:
-        checked, position = writer_of(at.catalog, application, layer, last)
-        plan = plan_restore(at.lake, checked, position, to)
-        if actor := _agreed(at, checked, "restore", plan, dry_run, yes, as_json):
-            _told(at, checked, restore(at.lake, checked, position, to, actor, reason), as_json)
+    return application, layer, last
 
 
-def _agreed(
-    at: Desk, checked: CheckedPipeline, action: str, plan: Plan, dry_run: bool, yes: bool, as_json: bool
-) -> Actor | None:
-    """Who takes it back, once what goes and what it costs was said and agreed to; None where that is all."""
+def agreed(
+    at: Desk, checked: CheckedPipeline, action: str, plan: P, question: str, printed: Callable[[P], None],
+    dry_run: bool, yes: bool, as_json: bool,
+) -> Actor | None:  # fmt: skip
+    """Who does it, once what it does and what that costs was said and agreed to; None where that is all."""
     if dry_run:
-        show(as_json, plan.as_dict(), lambda: _print_plan(plan))
+        show(as_json, plan.as_dict(), lambda: printed(plan))
         return None
     actor = at.actor(checked.key, action)
     if yes:
         return actor
     if as_json:
         raise WrongUse("with --json nobody can be asked: look at the plan with --dry-run, then say --yes")
-    _print_plan(plan)
-    if not typer.confirm("Take them back?"):
+    printed(plan)
+    if not typer.confirm(question):
         raise WrongUse("nothing was done")
     return actor
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from command_line.batches import Plans, Yes
-from command_line.catalog import WrongUse
+from command_line.batches import Plans, Yes, agreed, named_table
 from command_line.stewards import Json, Reason, Token, desk, show
 
 if TYPE_CHECKING:
@@ -27,23 +26,13 @@ def rebuild_command(
     from stewardship.batch_decisions import writer_of
     from stewardship.rebuild import ACTION, plan, rebuild
 
-    application, _, name = table.partition("/")
-    layer, _, last = name.rpartition(".")
-    if not application or not last:
-        raise WrongUse(f"'{table}' is no table; valid: APP/LAYER.TABLE, or APP/TABLE where the name is the only one")
+    written = named_table(table)
     with desk(token, as_json) as at:
-        checked, position = writer_of(at.catalog, application, layer, last)
+        checked, position = writer_of(at.catalog, *written)
         wanted = plan(at.lake, checked, position)
-        if dry_run:
-            show(as_json, wanted.as_dict(), lambda: _print_plan(wanted))
+        actor = agreed(at, checked, ACTION, wanted, "Make it again?", _print_plan, dry_run, yes, as_json)
+        if actor is None:
             return
-        actor = at.actor(checked.key, ACTION)
-        if not yes:
-            if as_json:
-                raise WrongUse("with --json nobody can be asked: look at the plan with --dry-run, then say --yes")
-            _print_plan(wanted)
-            if not typer.confirm("Make it again?"):
-                raise WrongUse("nothing was done")
         made = rebuild(at.lake, checked, position, actor, reason)
     show(as_json, {"table": wanted.table, **asdict(made)}, lambda: typer.echo(_said(wanted, made)))
 

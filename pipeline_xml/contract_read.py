@@ -24,11 +24,10 @@ from pipeline_xml.contract_codes import (
     check_keys,
     refused_pattern,
 )
-from pipeline_xml.json_text import JsonError, locate, read_json
 from pipeline_xml.json_text import Path as Keys
+from pipeline_xml.json_text import read_json_file
 from pipeline_xml.location import Location
 from pipeline_xml.problems import Problems
-from pipeline_xml.scan import read_bytes
 from pipeline_xml.types import BOOLEAN, DATE, DOUBLE, INT, STRING, TIMESTAMP, DataType, parse_type
 
 _ROOT = (
@@ -63,15 +62,10 @@ def read_contract(path: Path, file: str, problems: Problems) -> Contract | None:
     """The contract of a `.json` or `.avsc` file, or None after problems; `file` is its name in problems."""
     from pipeline_xml.contract_avro import avro_contract
 
-    data = read_bytes(path, file, problems)
-    if data is None:
+    read = read_json_file(path, file, problems, BAD_JSON)
+    if read is None:
         return None
-    text = data.decode("utf-8")
-    try:
-        value, places = read_json(text, file)
-    except JsonError as error:
-        BAD_JSON.report(problems, f"not JSON: {error.message}", locate(text, error.offset, file))
-        return None
+    value, places = read
     schema = SchemaFile(value, places, Location(file), problems)
     before = problems.error_count
     found = avro_contract(schema, path.stem) if path.suffix == ".avsc" else _json_contract(schema, path.stem)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from pipeline_xml.location import Location
+from pipeline_xml.problems import Problems
+from pipeline_xml.rulebook import Code
+from pipeline_xml.scan import read_bytes
 
 Path = tuple[str | int, ...]
 MAX_DEPTH = 50
@@ -37,6 +41,21 @@ def read_json(text: str, file: str) -> tuple[Any, Mapping[Path, Location]]:
     if end != len(text):
         raise JsonError("text after the end of the document", end)
     return value, {path: locate(text, offset, file) for path, offset in reader.offsets.items()}
+
+
+def read_json_file(
+    path: pathlib.Path, file: str, problems: Problems, bad: Code
+) -> tuple[Any, Mapping[Path, Location]] | None:
+    """`read_json` of a file of the definitions, `file` in problems; None after one: `bad` where it is not JSON."""
+    data = read_bytes(path, file, problems)
+    if data is None:
+        return None
+    text = data.decode("utf-8")
+    try:
+        return read_json(text, file)
+    except JsonError as error:
+        bad.report(problems, f"not JSON: {error.message}", locate(text, error.offset, file))
+        return None
 
 
 def locate(text: str, offset: int, file: str) -> Location:

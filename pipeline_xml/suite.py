@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_xml.json_text import JsonError, locate, read_json
+from pipeline_xml.json_text import read_json_file
 from pipeline_xml.location import Location
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
-from pipeline_xml.scan import read_bytes
 
 NO_SUITE = code(
     "LK134",
@@ -67,15 +66,10 @@ class Suites:
 
 
 def _read(path: Path, file: str, problems: Problems) -> tuple[Expectation, ...] | None:
-    data = read_bytes(path, file, problems)
-    if data is None:
+    read = read_json_file(path, file, problems, NO_SUITE)
+    if read is None:
         return None
-    text = data.decode("utf-8")
-    try:
-        value, places = read_json(text, file)
-    except JsonError as error:
-        NO_SUITE.report(problems, f"not JSON: {error.message}", locate(text, error.offset, file))
-        return None
+    value, places = read
     listed = value.get("expectations") if isinstance(value, dict) else None
     if not isinstance(listed, list) or not listed:
         hint = '{"name": "…", "expectations": [{"type": "expect_…", "kwargs": {…}}]}'

@@ -29,10 +29,10 @@ from tests.landing_servers import (
 )
 
 ODD = ("with a space.csv", "naïve ☂.csv", "50%25 off+more.csv", "semi;colon'quote\".csv", "x" * 251 + ".csv")
+OPENSSH = pytest.param("openssh", marks=pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server"))
+ON_A_FILE_SYSTEM = ("folder", "wildcards", "sftp", OPENSSH)
 KINDS = (
-    "folder", "wildcards", "memory", "sftp",
-    pytest.param("openssh", marks=pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")),
-    "s3", "s3-versions",
+    *ON_A_FILE_SYSTEM, "memory", "s3", "s3-versions",
     pytest.param("versity", marks=pytest.mark.skipif(VERSITYGW is None, reason="needs versitygw")),
 )  # fmt: skip
 
@@ -230,9 +230,10 @@ def test_a_reader_that_stops_in_the_middle_leaves_the_zone_usable(place: Place) 
     assert place.read("big.csv", CHUNK) == b"\0"
 
 
+@pytest.mark.parametrize("place", ON_A_FILE_SYSTEM, indirect=True)
 def test_only_files_can_be_taken(place: Place, tmp_path: Path) -> None:
-    if not isinstance(place.sender, Folder):
-        pytest.skip("only a file system has folders and links")
+    """Folders and links: only a file system has them."""
+    assert isinstance(place.sender, Folder)
     root = place.sender.root
     outside = tmp_path.parent / f"{tmp_path.name}-secret"
     outside.write_bytes(b"not for you")
@@ -251,9 +252,9 @@ def test_only_files_can_be_taken(place: Place, tmp_path: Path) -> None:
     assert not any(regular.values())
 
 
+@pytest.mark.parametrize("place", ON_A_FILE_SYSTEM, indirect=True)
 def test_a_name_that_is_no_utf_8_is_seen_and_read(place: Place) -> None:
-    if not isinstance(place.sender, Folder):
-        pytest.skip("only a file system has such names")
+    assert isinstance(place.sender, Folder)
     path = place.sender.root / os.fsdecode(b"caf\xe9.csv")
     path.write_bytes(b"1")
     try:
