@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -66,6 +67,7 @@ def s3_client(access: S3Access, patience: float = PATIENCE) -> Any:
     from botocore.config import Config
 
     session = botocore.session.get_session()
+    session.register_component("data_loader", _api_documents(session.get_config_variable("data_path")))
     # Its own parser of times takes most of what listing 100,000 objects costs.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
     return boto3.session.Session(botocore_session=session).client(
@@ -81,6 +83,14 @@ def s3_client(access: S3Access, patience: float = PATIENCE) -> Any:
             retries={"max_attempts": ATTEMPTS, "mode": "standard"},
         ),
     )
+
+
+@cache
+def _api_documents(data_path: str | None) -> Any:
+    """What botocore knows of the servers, read once a process: the documents are 0.1 s of parsing for each client."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _moment(text: Any) -> Any:

@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +44,7 @@ from tests.faults.soak_agreed import agreed_with
 from tests.faults.soak_day import BEFORE, BETWEEN, Act, Day, day
 from tests.landing_servers import VERSITYGW, S3Server, SftpServer, moto_server, openssh_server, versity_server
 
+T = TypeVar("T")
 SETTLE = "2"  # looks
 CONTRACT = {
     "type": "object", "required": ["id", "v"], "properties": {"id": {"type": "string"}, "v": {"type": "integer"}},
@@ -165,16 +168,18 @@ def reconciled(world: World, plan: Day, lake: Lake, catalog: Catalog) -> dict[st
             if root.exists():
                 column = "id" if layer == "staging" else "source_file"
                 into.update(delta_dataset(root).to_table(columns=[column])[column].to_pylist())
+    landed_of, missed_of, rejected_of = (_by_stem(told) for told in (landed, missed, rejected.items()))
     found: dict[str, Counter[str]] = {}
     for each in plan.stories:
         line = found.setdefault(each.misbehaviour, Counter())
         line["files"] += 1
         names = {act.name.partition(".csv.gz")[0] for acts in each.acts.values() for act in acts}
-        own = Counter(s for n, s in landed if _stem(n) in {_stem(m) for m in names})
-        looks = Counter(o for n, o in missed if _stem(n) in {_stem(m) for m in names})
+        stems = {_stem(name) for name in names}
+        own = Counter(status for stem in stems for status in landed_of[stem])
+        looks = Counter(outcome for stem in stems for outcome in missed_of[stem])
         line.update({f"{status}": count for status, count in (own + looks).items()})
         line["rows"] += sum(rows.pop(i, 0) for i in each.accepted)
-        line["rejected"] += sum(count for n, count in rejected.items() if _stem(n) in {_stem(m) for m in names})
+        line["rejected"] += sum(count for stem in stems for count in rejected_of[stem])
         line["expected rows"] += len(each.accepted)
         wrong = own != Counter(each.files) or looks != Counter(each.looks)
         wrong |= not set(each.unmatched) <= strangers
@@ -187,6 +192,14 @@ def reconciled(world: World, plan: Day, lake: Lake, catalog: Catalog) -> dict[st
     for each in found.values():
         each["differences"] += each["rows"] != each["expected rows"]
         each["differences"] += each["rejected"] != each["expected rejected"]
+    return found
+
+
+def _by_stem(told: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """What was told of files, by story."""
+    found: dict[str, list[T]] = defaultdict(list)
+    for name, what in told:
+        found[_stem(name)].append(what)
     return found
 
 
