@@ -136,7 +136,7 @@ def _field(field: Field) -> dict[str, Any]:
     limits = {f.name: getattr(field.constraints, f.name) for f in fields(Constraints)}
     return {
         "name": field.name,
-        "type": str(field.type),
+        "type": str(field.nested or field.type),
         "nullable": field.nullable,
         "format": field.format,
         "codes": list(field.codes),

@@ -13,10 +13,11 @@ from pipeline_xml.expressions.compile import compile_condition
 from pipeline_xml.fingerprint import rule_fingerprint
 from pipeline_xml.location import Location
 from pipeline_xml.model import Rule
+from pipeline_xml.nested import UNSEEN
 from pipeline_xml.place import items
 from pipeline_xml.rule_text import BadRule, between, in_list, length, matches, not_null
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
-from pipeline_xml.types import DataType
+from pipeline_xml.types import NESTED, DataType
 
 if TYPE_CHECKING:
     from pipeline_xml.check_pipeline import PipelineCheck
@@ -72,7 +73,7 @@ def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
                 continue
             if contract is None or driving is None:
                 continue
-            scope = {c.name: c.type for c in contract.columns}
+            scope = {c.name: c.seen for c in contract.columns}
             accepted = _accepted(check, driving) or scope
             if rule.kind == "expectations":
                 for made, said in suite_rules(check, rule):
@@ -109,6 +110,11 @@ def _rule(check: PipelineCheck, pack: str, rule: Rule, scope: Mapping[str, DataT
             message = f"unknown column '{column}' in rule '{rule.id}' for pipeline '{check.pipeline.id}'"
             where = rule.item_place(attribute, column)
             UNKNOWN_COLUMN.report(check.problems, message, where, tuple(scope))
+        elif scope[column] == NESTED:
+            good = False
+            message = f"rule '{rule.id}': '{column}' {UNSEEN} (pipeline '{check.pipeline.id}')"
+            hint = "what stands inside is held against the contract, each item of it"
+            BAD_RULE.report(check.problems, message, rule.where, hint=hint)
     if not good:
         return
     if rule.kind == "foreignKey":

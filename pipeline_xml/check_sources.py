@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline_xml.check_nested import flat
 from pipeline_xml.check_outside import check_source
 from pipeline_xml.check_targets import PLAIN_FILES
 from pipeline_xml.checked import CheckedSource, Column, Dataset
@@ -59,7 +60,7 @@ def _key(check: PipelineCheck, source: str) -> tuple[str, ...]:
 def first_dataset(source: str, contract: Contract, key: tuple[str, ...] = ()) -> Dataset:
     """The rows of a source as its contract types them; every column is its own origin."""
     columns = tuple(
-        Column(f.name, f.type, f.nullable, f.description, f.classification, frozenset({(source, f.name)}))
+        Column(f.name, f.type, f.nullable, f.description, f.classification, frozenset({(source, f.name)}), f.nested)
         for f in contract.columns
     )
     return Dataset(source, columns, source, key=key)
@@ -78,6 +79,8 @@ def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
     if source.schema_ref:
         where = source.place("schemaRef")
         contract = check.around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, where)
+        if contract is not None and not flat(check.problems, contract, "a csv source", where):
+            return None
     elif source.columns:
         contract = Contract(source.id, tuple(Field(c, STRING) for c in source.columns), source.where)
     elif source.infer_schema:
@@ -137,6 +140,8 @@ def _control(check: PipelineCheck, source: CsvSource) -> Contract | None:
         return None
     where = control.place("schemaRef")
     contract = check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, control.schema_ref, where)
+    if contract is not None and not flat(check.problems, contract, "a control record", where):
+        return None
     fields = [("control field", control.field, control.place("field"))]
     fields += [("control businessDateField", control.business_date_field, control.place("businessDateField"))]
     fields += [("total field", total.field, total.place("field")) for total in control.totals]
@@ -166,6 +171,8 @@ def _hive(check: PipelineCheck, source: HiveSource) -> Contract | None:
     given = None
     if source.schema_ref:
         given = around.schemas.contract(pipeline.app, pipeline.layer, source.schema_ref, source.place("schemaRef"))
+        if given is not None and not flat(check.problems, given, "a lake table", source.place("schemaRef")):
+            return None
     if (plain := plain_files(check, table)) is not None:
         message = f"'{source.table}' is written as {plain} files, and a source is a table with versions"
         hint = 'write it as format="delta"'

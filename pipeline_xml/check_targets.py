@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pipeline_xml.check_nested import flat, written_flat
 from pipeline_xml.check_outside import check_target
 from pipeline_xml.check_steps import result_name
 from pipeline_xml.checked import CheckedTarget, Dataset, FilesTarget
@@ -36,6 +37,8 @@ def check_targets(check: PipelineCheck) -> tuple[CheckedTarget, ...]:
     found: list[CheckedTarget] = []
     for target in check.pipeline.targets:
         dataset = _dataset(check, target)
+        if dataset is not None:
+            written_flat(check.problems, dataset, target.place("source"))
         if isinstance(target, OtherTarget):
             contract = check_target(check, target)
             if contract is not None and dataset is not None:
@@ -88,7 +91,7 @@ def _hive(check: PipelineCheck, target: HiveTarget, dataset: Dataset | None) -> 
         contract = check.around.schemas.contract(check.pipeline.app, check.pipeline.layer, target.schema_ref, where)
     if dataset is None or (target.schema_ref and contract is None):
         return None
-    if contract:
+    if contract and flat(check.problems, contract, "a table", target.place("schemaRef")):
         _agrees(check, target, dataset, contract)
     known = check.contracts.get(dataset.driving) if dataset.per_record else None
     keys = (

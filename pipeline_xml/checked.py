@@ -28,13 +28,17 @@ from pipeline_xml.model import (
     Step,
     Workflow,
 )
+from pipeline_xml.nested import Nested
 from pipeline_xml.problems import Problems
-from pipeline_xml.types import DataType
+from pipeline_xml.types import NESTED, DataType
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a dataset. `origins` are (source id, column) pairs it is computed from: its lineage."""
+    """A column of a dataset. `origins` are (source id, column) pairs it is computed from: its lineage.
+
+    `nested`: what stands in a list or an object; the column is the text of its JSON, into which only <flatten> looks.
+    """
 
     name: str
     type: DataType
@@ -42,6 +46,12 @@ class Column:
     description: str = ""
     classification: str | None = None
     origins: frozenset[tuple[str, str]] = frozenset()
+    nested: Nested | None = None
+
+    @property
+    def seen(self) -> DataType:
+        """The type as expressions and rules see it."""
+        return NESTED if self.nested is not None else self.type
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class Dataset:
 
     @property
     def scope(self) -> dict[str, DataType]:
-        return {c.name: c.type for c in self.columns}
+        """Types by name, as expressions see them."""
+        return {c.name: c.seen for c in self.columns}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pipeline_xml.location import Location
-from pipeline_xml.types import STRING, DataType
+from pipeline_xml.nested import Nested
+from pipeline_xml.types import NESTED, STRING, DataType
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Field:
 
     `codes` (x-codes): texts that stand where a value would, such as NA or 8888; the typed value is then null and the
     code goes to `<name>_code`. `format` (x-format): a date or timestamp pattern of yyyy MM dd HH mm ss, ISO without it.
-    `classification` (x-classification): None, `pii` or `secret`.
+    `classification` (x-classification): None, `pii` or `secret`. `nested`: what stands in a list or an object; its own
+    type is then string, the text of its JSON.
     """
 
     name: str
@@ -44,6 +46,12 @@ class Field:
     codes: tuple[str, ...] = ()
     format: str | None = None
     classification: str | None = None
+    nested: Nested | None = None
+
+    @property
+    def seen(self) -> DataType:
+        """The type as expressions and rules see it."""
+        return NESTED if self.nested is not None else self.type
 
     @property
     def code_column(self) -> str:

@@ -17,7 +17,9 @@ BAD_JSON = code("LK401", "The schema file is not JSON, or has a key twice.")
 NOT_A_RECORD = code("LK402", "The schema does not describe a record: an object with properties, or an Avro record.")
 UNKNOWN_KEYWORD = code("LK403", "A keyword of the schema that is not enforced here. It is refused rather than ignored.")
 BAD_TYPE = code(
-    "LK404", "The type of a field is none of string, boolean, int, bigint, decimal(p,s), double, date, timestamp."
+    "LK404",
+    """The type of a field is none of string, boolean, int, bigint, decimal(p,s), double, date, timestamp, nor a list or
+    an object of these.""",
 )
 BAD_CONSTRAINT = code(
     "LK405", "A constraint that does not fit the field's type, contradicts another or cannot be read."
@@ -52,11 +54,12 @@ def check_fields(contract: Contract, places: Mapping[str, Location], problems: P
                     problems, text, where, hint="names differ by more than letter case; x-codes adds <field>_code"
                 )
             seen[name.lower()] = name
-        for message in _misfits(field):
+        for message in misfits(field):
             BAD_CONSTRAINT.report(problems, f"{message} ('{field.name}')", where)
 
 
-def _misfits(field: Field) -> Iterable[str]:
+def misfits(field: Field) -> Iterable[str]:
+    """What of a field's constraints does not fit its type."""
     c = field.constraints
     if field.type.kind != "string" and any(getattr(c, name) is not None for name in _OF_TEXT):
         yield f"pattern, minLength and maxLength need a string, not {field.type}"
@@ -99,3 +102,6 @@ def check_keys(contract: Contract, names: Iterable[str], place: Callable[..., Lo
             elif keyword == "x-primaryKey" and name in fields and fields[name].nullable:
                 hint = "a field is nullable unless it is in required"
                 BAD_KEY.report(problems, f"x-primaryKey: '{name}' may be null", place(keyword, index), hint=hint)
+            if name in fields and fields[name].nested is not None:
+                message = f"{keyword}: '{name}' holds {fields[name].nested}, which is no key and has no order"
+                BAD_KEY.report(problems, message, place(keyword, index))

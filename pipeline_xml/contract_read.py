@@ -17,16 +17,19 @@ from pipeline_xml.contract_codes import (
     BAD_CONSTRAINT,
     BAD_JSON,
     BAD_KEY,
+    BAD_NAME,
     BAD_TYPE,
     NOT_A_RECORD,
     UNKNOWN_KEYWORD,
     check_fields,
     check_keys,
+    misfits,
     refused_pattern,
 )
 from pipeline_xml.json_text import Path as Keys
 from pipeline_xml.json_text import read_json_file
 from pipeline_xml.location import Location
+from pipeline_xml.nested import ITEM, Nested
 from pipeline_xml.problems import Problems
 from pipeline_xml.types import BOOLEAN, DATE, DOUBLE, INT, STRING, TIMESTAMP, DataType, parse_type
 
@@ -39,6 +42,8 @@ _FIELD = (
     "exclusiveMaximum", "minLength", "maxLength", "x-type", "x-format", "x-codes", "x-classification",
     "$comment", "examples",
 )  # fmt: skip
+_LIST = ("type", "items", "description", "title", "$comment", "examples")
+_OBJECT = ("type", "properties", "required", "description", "title", "additionalProperties", "$comment", "examples")
 _TYPES: Mapping[str, DataType] = {"string": STRING, "integer": INT, "number": DOUBLE, "boolean": BOOLEAN}
 _FORMATS: Mapping[str, DataType] = {"date": DATE, "date-time": TIMESTAMP}
 
@@ -87,7 +92,9 @@ def _json_contract(schema: SchemaFile, name: str) -> Contract | None:
         if field not in properties:
             where = schema.place("required", index)
             BAD_KEY.report(problems, f"required field '{field}' is not in properties", where, tuple(properties))
-    fields = tuple(_json_field(schema, key, value, key in required) for key, value in properties.items())
+    fields = tuple(
+        _json_field(schema, ("properties", key), key, value, key in required) for key, value in properties.items()
+    )
     good = tuple(f for f in fields if f is not None)
     contract = Contract(
         name=text_of(document, "title") or name,
@@ -125,29 +132,79 @@ def texts(schema: SchemaFile, at: Keys, value: Any) -> tuple[str, ...]:
     return ()
 
 
-def _json_field(schema: SchemaFile, name: str, value: Any, required: bool) -> Field | None:
-    at: Keys = ("properties", name)
+def _json_field(schema: SchemaFile, at: Keys, name: str, value: Any, required: bool) -> Field | None:
     if not isinstance(value, dict):
         BAD_TYPE.report(schema.problems, f"the schema of '{name}' must be an object", schema.place(*at))
         return None
-    known_keywords(schema, at, value, _FIELD)
     kinds = value.get("type")
     kinds = [kinds] if isinstance(kinds, str) else kinds
     named = [k for k in kinds if k != "null"] if isinstance(kinds, list) else []
+    nullable = not required or "null" in (kinds if isinstance(kinds, list) else ())
+    if named in (["object"], ["array"]):
+        nested = _nested(schema, at, value, named[0] == "array")
+        held = Field(name, STRING, nullable, text_of(value, "description"))
+        return held if nested is None else holding(held, nested)
+    known_keywords(schema, at, value, _FIELD)
     if len(named) != 1 or named[0] not in _TYPES:
-        valid = (*_TYPES, '["string", "null"]')
-        what = (
-            "objects and arrays are not columns" if {"object", "array"} & set(map(str, named)) else "one type is needed"
-        )
-        BAD_TYPE.report(
-            schema.problems, f"the type of '{name}' cannot be used: {what}", schema.place(*at, "type"), valid
-        )
+        valid = (*_TYPES, "array", "object", '["string", "null"]')
+        message = f"the type of '{name}' cannot be used: one type is needed"
+        BAD_TYPE.report(schema.problems, message, schema.place(*at, "type"), valid)
         return None
     kind = _column_type(schema, at, value, named[0])
     if kind is None:
         return None
-    nullable = not required or "null" in (kinds if isinstance(kinds, list) else ())
     return annotated(schema, at, value, Field(name, kind, nullable, text_of(value, "description")))
+
+
+def _nested(schema: SchemaFile, at: Keys, value: Mapping[str, Any], many: bool) -> Nested | None:
+    """What stands in a list (`items`) or an object (`properties`); None after a problem."""
+    known_keywords(schema, at, value, _LIST if many else _OBJECT)
+    inside: Any = value
+    here = at
+    if many:
+        inside, here = value.get("items"), (*at, "items")
+        if not isinstance(inside, dict) or inside.get("type") == "array":
+            where = schema.place(*here)
+            BAD_TYPE.report(schema.problems, f"'items' of '{at[-1]}' says what one item is, and that is no list", where)
+            return None
+        if inside.get("type") != "object":
+            item = inner(schema, here, _json_field(schema, here, ITEM, inside, required=True))
+            return Nested(many, (item,)) if item else None
+        known_keywords(schema, here, inside, _OBJECT)
+    properties = inside.get("properties")
+    if not isinstance(properties, dict) or not properties:
+        BAD_TYPE.report(schema.problems, f"'{at[-1]}' needs properties", schema.place(*here))
+        return None
+    required = texts(schema, (*here, "required"), inside.get("required", []))
+    for index, name in enumerate(required):
+        if name not in properties:
+            where = schema.place(*here, "required", index)
+            BAD_KEY.report(schema.problems, f"required field '{name}' is not in properties", where, tuple(properties))
+    fields = []
+    for name, each in properties.items():
+        place = (*here, "properties", name)
+        fields.append(inner(schema, place, _json_field(schema, place, name, each, name in required)))
+    return Nested(many, tuple(f for f in fields if f is not None))
+
+
+def inner(schema: SchemaFile, at: Keys, field: Field | None) -> Field | None:
+    """A field inside another, held against what a field there can be."""
+    if field is None:
+        return None
+    if field.name != ITEM and (not field.name or "." in field.name):
+        message = f"'{field.name}' cannot stand in a path, which has dots between names"
+        BAD_NAME.report(schema.problems, message, schema.place(*at))
+    if field.codes:
+        message = f"x-codes of '{field.name}': inside a list or an object no column stands beside it"
+        BAD_CONSTRAINT.report(schema.problems, message, schema.place(*at, "x-codes"))
+    for message in misfits(field):
+        BAD_CONSTRAINT.report(schema.problems, f"{message} ('{field.name}')", schema.place(*at))
+    return field
+
+
+def holding(field: Field, nested: Nested) -> Field:
+    """The field with what stands in it, as grave as the gravest of that."""
+    return replace(field, nested=nested, classification=nested.classification())
 
 
 def _column_type(schema: SchemaFile, at: Keys, value: Mapping[str, Any], written: str) -> DataType | None:

@@ -146,6 +146,8 @@ def _contract(feed: str, old: CheckedSource, new: CheckedSource) -> Iterator[Cha
 
 
 def _stricter(old: Field, new: Field) -> str | None:
+    if old.nested != new.nested:
+        return f"{old.nested or old.type} became {new.nested or new.type}"
     if (old.type, old.format) != (new.type, new.format):
         return f"{old.type} became {new.type}" if old.type != new.type else "has another format"
     if old.nullable and not new.nullable:

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from pipeline_xml.check_nested import flat
 from pipeline_xml.checked import Reference
 from pipeline_xml.contract import Contract, Field
 from pipeline_xml.contract_read import read_contract
@@ -60,7 +61,7 @@ class Lookups:
         schema, file = path.with_suffix(".json"), path.relative_to(self.root).as_posix()
         contract = read_contract(schema, schema.relative_to(self.root).as_posix(), self.problems)
         data = read_bytes(path, file, self.problems, MAX_BYTES)
-        if contract is None or data is None:
+        if contract is None or data is None or not flat(self.problems, contract, "a lookup", contract.where):
             return None
         found = list(_findings(data.decode("utf-8"), contract))
         for line, message in found[:_SHOWN]:

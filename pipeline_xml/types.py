@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["string", "boolean", "int", "bigint", "decimal", "double", "date", "timestamp"]
+Kind = Literal["string", "boolean", "int", "bigint", "decimal", "double", "date", "timestamp", "nested"]
 KINDS: tuple[Kind, ...] = ("string", "boolean", "int", "bigint", "decimal", "double", "date", "timestamp")
 
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)\Z")
@@ -35,6 +35,7 @@ BIGINT = DataType("bigint")
 DOUBLE = DataType("double")
 DATE = DataType("date")
 TIMESTAMP = DataType("timestamp")
+NESTED = DataType("nested")  # in the scope of an expression: what holds a list or an object, and is none of the others
 
 
 def decimal(precision: int, scale: int) -> DataType:

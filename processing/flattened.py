@@ -16,6 +16,7 @@ from processing.validate_types import convert
 
 INVALID_JSON = "invalid_json"
 INVALID_ITEM = "invalid_item"
+_BROKEN: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,22 @@ def _items(texts: pa.Array) -> tuple[list[list[Any]], list[str | None]]:
         items: list[Any] = []
         reason = None
         if text is not None:
-            try:
-                value = json.loads(text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique)
-                items = value if isinstance(value, list) else [] if value is None else [value]
-            except (ValueError, RecursionError):
+            value = read_text(text, _BROKEN)
+            if value is _BROKEN:
                 reason = INVALID_JSON
+            else:
+                items = value if isinstance(value, list) else [] if value is None else [value]
         found.append(items)
         reasons.append(reason)
     return found, reasons
+
+
+def read_text(text: str, broken: Any) -> Any:
+    """The value of a text of JSON, decimals as they are written; `broken` where it is none or has a key twice."""
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return broken
 
 
 def _refuse(constant: str) -> None:
@@ -107,7 +116,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _texts(part: Part, lists: Sequence[Sequence[Any]]) -> pa.Array:
-    return pa.array([_text(_at(item, part.path)) for items in lists for item in items], pa.string())
+    return pa.array([as_text(_at(item, part.path)) for items in lists for item in items], pa.string())
 
 
 def _at(item: Any, path: Sequence[str]) -> Any:
@@ -116,7 +125,7 @@ def _at(item: Any, path: Sequence[str]) -> Any:
     return item
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """A value as the text that its type is read from; lists and objects as JSON."""
     if value is None or isinstance(value, str):
         return value

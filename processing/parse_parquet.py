@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,8 @@ def _texts(column: pa.ChunkedArray) -> pa.Array:
     if pt.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type
+    if pt.is_nested(kind):
+        return pa.array([None if value is None else _json(value) for value in array.to_pylist()], pa.string())
     if pt.is_floating(kind):
         return _doubles(pc.cast(array, pa.float64()))
     if pt.is_decimal(kind):
@@ -74,3 +78,16 @@ def _plain(array: pa.Array) -> pa.Array:
     if pc.any(pc.match_substring(texts, "E"), min_count=0).as_py():
         texts = pa.array([None if v is None else format(v, "f") for v in array.to_pylist()], pa.string())
     return texts
+
+
+def _json(value: Any) -> str:
+    """A list or struct as JSON; what JSON has no kind for as the text that a single value of it would be."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain_text)
+
+
+def _plain_text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} inside a list or struct is no value of a contract")

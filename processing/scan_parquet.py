@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from pipeline_xml.contract import Contract
+from pipeline_xml.nested import Nested
 from processing.scan_head import check_header
 from processing.scan_result import Finding, Range, Scan
 
@@ -45,8 +46,10 @@ class ParquetScanner:
             return Scan(0, self._size, 0, self._size, (), "utf-8", findings=found)
         findings = check_header(tuple(schema.names), self._contract)
         for column in schema:
-            if self._contract_has(column.name) and not _scalar(column.type):
-                text = f"the column {column.name} is {column.type}, and a record's values are single ones"
+            declared = next((field for field in self._contract.fields if field.name == column.name), None)
+            if declared is not None and not _fits(column.type, declared.nested):
+                wanted = "its values are single ones" if declared.nested is None else f"it holds {declared.nested}"
+                text = f"the column {column.name} is {column.type}, and by its contract {wanted}"
                 findings.append(Finding("column_type", text))
         if sum(rows) != total:
             findings.append(Finding("row_count", f"the footer counts {total} rows, its row groups {sum(rows)}"))
@@ -67,8 +70,12 @@ class ParquetScanner:
             findings=tuple(findings),
         )
 
-    def _contract_has(self, name: str) -> bool:
-        return any(field.name == name for field in self._contract.fields)
+
+def _fits(kind: pa.DataType, nested: Nested | None) -> bool:
+    """Whether a column is of the shape that its field declares; what stands inside is held against it item by item."""
+    if nested is None:
+        return _scalar(kind)
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) if nested.many else pt.is_struct(kind))
 
 
 def _scalar(kind: pa.DataType) -> bool:

@@ -23,6 +23,7 @@ from pipeline_xml.types import DataType
 from processing.arrow_types import arrow_type
 from processing.validate_cell import describe
 from processing.validate_errors import Entry, Found
+from processing.validate_nested import judge_nested
 from processing.validate_types import Mask, Rows, convert, nulled, rows_of, valid_mask, whole
 
 
@@ -55,6 +56,9 @@ def _field(
     if not field.nullable and text.null_count:
         found.add(_entry(field, "required", "is required and must not be empty"), rows_of(~valid_mask(text)))
     text = nulled(text, refused)
+    if field.nested is not None:
+        judge_nested(text, field, field.nested, found, lambda inside, each, of: _inside(inside, each, nul_bytes, of))
+        return [text]
     codes: list[pa.Array] = []
     if field.codes:
         coded = _members(text, field.codes)
@@ -65,6 +69,11 @@ def _field(
     if field.constraints != _NONE:
         _constraints(nulled(text, wrong), typed, field, found)
     return [typed, *codes]
+
+
+def _inside(text: pa.StringArray, field: Field, nul_bytes: bool, found: Found) -> None:
+    """Reasons alone, of a field in a list or an object."""
+    _field(text, field, (), nul_bytes, found)
 
 
 _NONE = Constraints()

@@ -25,7 +25,7 @@ _LONGEST = 400  # no number of a column is longer; keeps int() and Decimal() fro
 def parse(text: str, data_type: DataType) -> object | None:
     """The value, or None when the text is not of the type."""
     match data_type.kind:
-        case "string":
+        case "string" | "nested":
             return text
         case "boolean":
             return {"true": True, "false": False}.get(text.lower()) if text.isascii() else None

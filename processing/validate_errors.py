@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -36,6 +37,10 @@ class Found:
         if len(rows):
             self._entries.append(entry)
             self._rows.append(rows)
+
+    def entries(self) -> Iterator[tuple[Entry, Rows]]:
+        """Each reason with its rows."""
+        return zip(self._entries, self._rows, strict=True)
 
     def moved(self, places: Rows) -> Found:
         """The same for a batch in which row i stands at places[i]."""

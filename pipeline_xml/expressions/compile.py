@@ -7,6 +7,7 @@ Nothing that is not listed here or in the registry passes: the tree is all an en
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from sqlglot import exp
@@ -28,8 +29,9 @@ from pipeline_xml.expressions.signature import Function
 from pipeline_xml.expressions.size import size_of
 from pipeline_xml.expressions.tree import Binding, Call, ColumnRef, Expression, Literal, Tree
 from pipeline_xml.location import Location
+from pipeline_xml.nested import UNSEEN
 from pipeline_xml.problems import Problems, nearest
-from pipeline_xml.types import BOOLEAN, DATE, STRING, DataType, parse_type
+from pipeline_xml.types import BOOLEAN, DATE, NESTED, STRING, DataType, parse_type
 
 DEEPEST_TREE = 100
 BINDINGS: Mapping[str, DataType] = {"businessDate": DATE, "runDate": DATE}
@@ -259,10 +261,10 @@ class _Walk:
                     UNKNOWN_COLUMN, f"unknown column '{name}' of '{dataset}'", valid=tuple(columns), hint=hint
                 )
             self.columns.add(f"{dataset}.{name}")
-            return ColumnRef(name, columns[name], dataset)
+            return ColumnRef(name, _plain(name, columns[name]), dataset)
         if name in self.scope:
             self.columns.add(name)
-            return ColumnRef(name, self.scope[name])
+            return ColumnRef(name, _plain(name, self.scope[name]))
         owners = [d for d, columns in self.datasets.items() if name in columns]
         if len(owners) == 1:
             return self._resolve(name, owners[0])
@@ -281,7 +283,10 @@ class _Walk:
             return Binding(name, self.bindings[name])
         valid = tuple(self.bindings)
         hint = _suggest(name, valid)
-        self._error(Refused(UNKNOWN_BINDING, f"unknown bound value ':{name}'", valid=valid, hint=hint), node)
+        found = re.search(rf":{re.escape(name)}\b", self.text)  # the parser keeps no place of it
+        where = self.place(found.start() if found else None)
+        message = f"expression: unknown bound value ':{name}'"
+        self.problems.error(UNKNOWN_BINDING, message, where, valid=valid, hint=hint)
         return None
 
     def _literal(self, node: exp.Expr, depth: int) -> Tree | None:
@@ -354,6 +359,12 @@ class _Walk:
             return self._constant(node, lambda: moment(str(tree.value), target))
         name = "try_cast" if node.args.get("safe") else "cast"
         return self._build(functions.registry()[name], node, [node.this], (tree, Literal(target, None)))
+
+
+def _plain(name: str, kind: DataType) -> DataType:
+    if kind == NESTED:
+        raise Refused(ARGUMENT_TYPE, f"'{name}' {UNSEEN}")
+    return kind
 
 
 def _chain(node: exp.Expr) -> list[exp.Expr]:

@@ -13,6 +13,7 @@ from pipeline_xml.checked import Column, Dataset, StepContext, StepPlan
 from pipeline_xml.contract import Field
 from pipeline_xml.location import Location
 from pipeline_xml.model import Step
+from pipeline_xml.nested import UNSEEN
 from pipeline_xml.place import items, within
 from pipeline_xml.problems import nearest
 from pipeline_xml.rulebook import BOOK, Code, code
@@ -68,18 +69,25 @@ class Attributes:
             self.report(WRONG_VALUE, message, self.place(name), valid, did_you_mean(value, valid))
         return value
 
-    def column(self, name: str, dataset: Dataset, where: Location, within_what: str) -> Column | None:
+    def column(
+        self, name: str, dataset: Dataset, where: Location, within_what: str, nested: bool = False
+    ) -> Column | None:
+        """The column; with `nested` it may hold a list or an object, which the step only passes on."""
         found = dataset.column(name)
+        if found is not None and found.nested is not None and not nested:
+            message = f"<{self.step.kind} {within_what}>: '{name}' {UNSEEN}"
+            self.report(WRONG_TYPE, message, where, (), "make rows of it with <flatten>, or leave it out with <select>")
+            return None
         if found is None:
             message = f"unknown column '{name}' in <{self.step.kind} {within_what}>"
             self.report(UNKNOWN_COLUMN, message, where, dataset.names, did_you_mean(name, dataset.names))
         return found
 
-    def columns(self, name: str, dataset: Dataset) -> tuple[Column, ...]:
-        """The columns that a list names; those that do not exist are reported and left out."""
+    def columns(self, name: str, dataset: Dataset, nested: bool = False) -> tuple[Column, ...]:
+        """The columns that a list names; those that do not exist are reported and left out. `nested` as in `column`."""
         found: list[Column] = []
         for item in items(self.step.attributes.get(name)):
-            column = self.column(item, dataset, self.place(name, item), name)
+            column = self.column(item, dataset, self.place(name, item), name, nested)
             if column in found:
                 self.report(TWICE, f"<{self.step.kind} {name}> names '{item}' twice", self.place(name, item))
             elif column is not None:

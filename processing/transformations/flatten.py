@@ -1,7 +1,9 @@
 """`<flatten source column position onEmpty as><column name path type format/></flatten>`: a row for each item.
 
-`column` holds texts of JSON: a list, or one item alone. Each `<column>` takes a part of an item: `path="price.amount"`,
-by default the column's own name, `path="."` the item itself. The list's own column goes; the others stand on every row.
+`column` holds a list or an object that a contract declares, or texts of JSON: a list, or one item alone. Each
+`<column>` takes a part of an item: `path="price.amount"`, by default the column's own name, `path="."` the item itself.
+Where a contract declares the list, it says the types, and a part that is a list itself can be flattened next; of a text
+`type` says them, string without. The list's own column goes; the others stand on every row.
 `position` names a column for the item's number, from 1. A record whose list is null or empty keeps one row without
 parts, or with `onEmpty="drop"` none. A record whose text is no JSON, or whose item does not fit its type, is
 quarantined as long as records are accounted for; record accounting ends here.
@@ -14,11 +16,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline_xml.checked import Column, StepContext, StepPlan
+from pipeline_xml.contract import Field
 from pipeline_xml.model import Step, StepColumn
+from pipeline_xml.nested import ITEM, Nested, field_at, paths
+from pipeline_xml.problems import nearest
 from pipeline_xml.types import INT, KINDS, STRING, DataType, parse_type
 from processing.rejects import alive, problem_reasons, reject
 from processing.step import Runtime
-from processing.transformations.attributes import INCOMPLETE, WRONG_TYPE, WRONG_VALUE, Attributes, derived_from
+from processing.transformations.attributes import (
+    INCOMPLETE,
+    UNKNOWN_COLUMN,
+    WRONG_TYPE,
+    WRONG_VALUE,
+    Attributes,
+    derived_from,
+)
 from processing.unrecorded import without_identity
 
 if TYPE_CHECKING:
@@ -54,10 +66,10 @@ class Flatten:
             read.report(INCOMPLETE, "<flatten> names no column", step.where, (), hint)
         if source is None:
             return None
-        listed = read.column(read.text("column"), source, read.place("column"), "column")
+        listed = read.column(read.text("column"), source, read.place("column"), "column", nested=True)
         if listed is not None and listed.type != STRING:
-            message = f"<flatten column> needs a text of JSON; {listed.name} is {listed.type}"
-            read.report(WRONG_TYPE, message, read.place("column"), ("string",))
+            message = f"<flatten column> needs a list, an object or a text of JSON; {listed.name} is {listed.type}"
+            read.report(WRONG_TYPE, message, read.place("column"), ("list", "object", "string"))
         if listed is None:
             return None
         after = [c for c in source.columns if c is not listed]
@@ -70,13 +82,22 @@ class Flatten:
         parts = []
         for column in step.columns:
             read.new_name(column.name, (c.name for c in after), column.place("name"))
-            kind = _type(read, column)
-            if kind is None:
-                continue
             path = column.path or column.name
             keys = () if path == "." else tuple(path.split("."))
-            parts.append((column.name, keys, kind, column.format))
-            after.append(Column(column.name, kind, True, f"{path} of {listed.name}", classification, origins))
+            made = Column(column.name, STRING, True, f"{path} of {listed.name}", classification, origins)
+            if listed.nested is not None:
+                field = _declared(read, column, keys, listed.name, listed.nested)
+                if field is None:
+                    continue
+                made = replace(made, type=field.type, nested=field.nested, classification=field.classification)
+                form = field.format
+            else:
+                kind, form = _type(read, column), column.format
+                if kind is None:
+                    continue
+                made = replace(made, type=kind)
+            parts.append((column.name, keys, made.type, form))
+            after.append(made)
         plan = read.plan(
             source, after, Config(listed.name, tuple(parts), kept, position, keep_empty), per_record=False, key=()
         )
@@ -108,6 +129,28 @@ class Flatten:
         ddl = ", ".join(f"`{name}` {kind}" for name, kind in columns)
         made = rows.select(config.column, *kept).mapInArrow(make, ddl)
         return without_identity(made, plan.output.names, runtime.business_date)
+
+
+def _declared(
+    read: Attributes, column: StepColumn, keys: tuple[str, ...], name: str, nested: Nested
+) -> Field | None:
+    """The field of the contract that the path leads to; None after a problem was reported."""
+    plain = nested.fields[0].name == ITEM
+    field = field_at(nested, (ITEM,) if plain and not keys else keys)
+    if not keys and not plain:
+        return Field(column.name, STRING, nested=Nested(False, nested.fields), classification=nested.classification())
+    if field is None:
+        known = (".", *paths(nested)) if not plain else (".",)
+        close = nearest(".".join(keys), known)
+        message = f"<flatten column path>: there is no '{'.'.join(keys)}' in {name}, which holds {nested}"
+        hint = f"Did you mean {close}?" if close else ""
+        read.report(UNKNOWN_COLUMN, message, column.place("path" if column.path else "name"), known, hint)
+        return None
+    for attribute in ("type", "format"):
+        if getattr(column, attribute):
+            message = f"<flatten column {attribute}>: the contract says what {'.'.join(keys) or name} is: {field.type}"
+            read.report(WRONG_VALUE, message, column.place(attribute), (), "leave it out")
+    return field
 
 
 def _parts(config: Config) -> list[Part]:

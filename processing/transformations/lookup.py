@@ -95,8 +95,9 @@ class Lookup:
                     pairs.append((left, right, where))
         for left, right, where in pairs:
             column, field = source.column(left), fields[right]
-            if column and not _comparable(column, field):
-                message = f"<lookup> compares {left} ({column.type}) with {reference.id}.{right} ({field.type})"
+            if column and (column.nested or not _comparable(column, field)):
+                kind = column.nested or column.type
+                message = f"<lookup> compares {left} ({kind}) with {reference.id}.{right} ({field.type})"
                 read.report(WRONG_TYPE, message, where, (), "cast one of them so that the types are equal")
         return tuple((left, right) for left, right, _ in pairs)
 

@@ -114,8 +114,9 @@ def _columns(read: Attributes, ranked: Sequence[Dataset], keys: Sequence[str]) -
     for source in ranked:
         for column in source.columns:
             same = found.setdefault(column.name, [])
-            if same and same[0].type != column.type:
-                message = f"<merge>: {column.name} is {column.type} in '{source.name}', {same[0].type} elsewhere"
+            if same and (same[0].type, same[0].nested) != (column.type, column.nested):
+                kinds = [each.nested or each.type for each in (column, same[0])]
+                message = f"<merge>: {column.name} is {kinds[0]} in '{source.name}', {kinds[1]} elsewhere"
                 read.report(WRONG_TYPE, message, read.place("sources", source.name), (), "cast one of them")
             same.append(column)
     after = []

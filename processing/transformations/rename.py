@@ -50,7 +50,7 @@ class Rename:
         taken = [name for name in source.names if name not in renamed]
         names: dict[str, str] = {}
         for old, new, where in pairs:
-            if read.column(old, source, where, "columns") is None:
+            if read.column(old, source, where, "columns", nested=True) is None:
                 continue
             if old in names:
                 read.report(TWICE, f"<rename columns> names '{old}' twice", where)

@@ -32,7 +32,7 @@ class Select:
         source = read.dataset()
         if source is None:
             return None
-        columns = read.columns("columns", source)
+        columns = read.columns("columns", source, nested=True)
         if not columns and not read.failed:
             read.report(INCOMPLETE, "<select columns> names no column", read.place("columns"), source.names)
         kept = tuple(c.name for c in columns)

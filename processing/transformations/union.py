@@ -76,8 +76,9 @@ def _alike(read: Attributes, first: Dataset, other: Dataset) -> None:
         read.report(UNLIKE, message, where, (), hint)
     for column in other.columns:
         here = first.column(column.name)
-        if here is not None and here.type != column.type:
-            message = f"<union>: {column.name} is {here.type} in '{first.name}' and {column.type} in '{other.name}'"
+        if here is not None and (here.type, here.nested) != (column.type, column.nested):
+            kinds = [each.nested or each.type for each in (here, column)]
+            message = f"<union>: {column.name} is {kinds[0]} in '{first.name}' and {kinds[1]} in '{other.name}'"
             read.report(WRONG_TYPE, message, where, (), "cast one of them")
 
 

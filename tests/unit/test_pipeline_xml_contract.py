@@ -113,7 +113,7 @@ def test_avro_unions_enums_and_our_annotations(tmp_path: Path) -> None:
         {"name": "id", "type": "string"},
         {"name": "kind", "type": {"type": "enum", "name": "k", "symbols": ["A", "B"]}, "x-codes": ["NA"]},
         {"name": "day", "type": ["null", {"type": "int", "logicalType": "date"}], "x-classification": "pii"},
-        {"name": "many", "type": {"type": "array", "items": "string"}},
+        {"name": "many", "type": {"type": "map", "values": "string"}},
     ]
     path.write_text(json.dumps({"type": "record", "name": "r", "fields": fields, "x-primaryKey": ["id"]}))
     problems = Problems()
