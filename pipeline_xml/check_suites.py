@@ -12,12 +12,20 @@ from pipeline_xml.checked import DatasetRule, KeyRule, RowRule
 from pipeline_xml.expressions.compile import compile_condition
 from pipeline_xml.fingerprint import rule_fingerprint
 from pipeline_xml.model import Rule
+from pipeline_xml.nested import UNSEEN
 from pipeline_xml.rule_text import BadRule
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
 from pipeline_xml.suite import Expectation
+from pipeline_xml.suite_conditions import (
+    ARGUMENTS,
+    CONDITION,
+    UnknownColumn,
+    condition_text,
+    only_where,
+)
 from pipeline_xml.suite_rows import COLUMNS, KEYS, ROWS, columns_of, unique_key
 from pipeline_xml.suite_whole import NUMBERS, REFUSED, TEXTS, WHOLE
-from pipeline_xml.types import DataType
+from pipeline_xml.types import NESTED, DataType
 
 if TYPE_CHECKING:
     from pipeline_xml.check_pipeline import PipelineCheck
@@ -61,7 +69,7 @@ def expectation_rule(
 ) -> RowRule | KeyRule | DatasetRule | None:
     """The rule resolved over the columns of the source, or of what is accepted; None after a problem was reported."""
     row = ROWS.get(said.type)
-    needs, may = (row.needs, row.may) if row else KEYS.get(said.type) or WHOLE.get(said.type) or ((), ())
+    needs, may = (row.needs, (*row.may, *ARGUMENTS)) if row else KEYS.get(said.type) or WHOLE.get(said.type) or ((), ())
     if row is None and said.type not in KEYS and said.type not in WHOLE:
         why = REFUSED.get(said.type)
         valid = () if why else (*ROWS, *KEYS, *WHOLE)
@@ -78,11 +86,11 @@ def expectation_rule(
                 message = f"unknown column '{column}' in {said.type} for pipeline '{check.pipeline.id}'"
                 UNKNOWN_COLUMN.report(check.problems, message, said.place(argument), tuple(known))
                 return None
+            if column in columns and known[column] == NESTED:
+                raise BadRule(f"'{column}' {UNSEEN}", argument)
         mark = rule_fingerprint(pack, rule)
         if row is not None:
-            text = row.text(said.arguments, scope)
-            compiled = compile_condition(text, scope, said.where, check.problems, check.bindings())
-            return RowRule(rule, pack, compiled, columns, mark) if compiled else None
+            return _row_rule(check, pack, rule, said, scope, columns)
         types = tuple(known[c] for c in columns)
         if said.type in KEYS:
             if any(kind.kind == "double" for kind in types):
@@ -90,10 +98,31 @@ def expectation_rule(
             return KeyRule(rule, pack, unique_key(said.arguments, scope), mark)
         _fits(said, types)
         return DatasetRule(rule, pack, columns or _all(said, known), mark, types or _types(said, known))
+    except UnknownColumn as unknown:
+        message = f"unknown column '{unknown}' in row_condition of {said.type} for pipeline '{check.pipeline.id}'"
+        UNKNOWN_COLUMN.report(check.problems, message, said.place(CONDITION), tuple(scope))
+        return None
     except BadRule as bad:
         message = f"{said.type}: {bad} (pipeline '{check.pipeline.id}')"
         BAD_ARGUMENT.report(check.problems, message, said.place(bad.attribute))
         return None
+
+
+def _row_rule(
+    check: PipelineCheck, pack: str, rule: Rule, said: Expectation, scope: Scope, columns: tuple[str, ...]
+) -> RowRule | None:
+    """The rule over the records that `row_condition` selects; BadRule where it cannot be written so."""
+    condition = condition_text(said.arguments, scope)
+    if condition is not None and said.mostly is not None:
+        raise BadRule("mostly counts rows that row_condition selects, a threshold all; leave one out", "mostly")
+    if condition is not None:
+        asked = compile_condition(condition, scope, said.place(CONDITION), check.problems, check.bindings())
+        if asked is None:
+            return None
+        columns = tuple(dict.fromkeys([*columns, *sorted(asked.columns)]))
+    text = only_where(condition, ROWS[said.type].text(said.arguments, scope))
+    compiled = compile_condition(text, scope, said.where, check.problems, check.bindings())
+    return RowRule(rule, pack, compiled, columns, rule_fingerprint(pack, rule)) if compiled else None
 
 
 def _arguments(check: PipelineCheck, said: Expectation, needs: tuple[str, ...], may: tuple[str, ...]) -> bool:
@@ -102,7 +131,8 @@ def _arguments(check: PipelineCheck, said: Expectation, needs: tuple[str, ...], 
         if name not in needs and name not in may:
             good = False
             message = f"{said.type} takes no '{name}' here"
-            BAD_ARGUMENT.report(check.problems, message, said.place(name), (*needs, *may))
+            hint = "only what is judged row by row can leave rows out" if name in ARGUMENTS else ""
+            BAD_ARGUMENT.report(check.problems, message, said.place(name), (*needs, *may), hint)
     for name in needs:
         if name not in said.arguments:
             good = False

@@ -17,6 +17,7 @@ from pipeline_xml.load import load_catalog
 from pipeline_xml.location import Location
 from pipeline_xml.model import Rule
 from pipeline_xml.problems import Problems
+from pipeline_xml.suite_conditions import ARGUMENTS, condition_text, only_where
 from pipeline_xml.suite_rows import KEYS, ROWS, columns_of, unique_key
 from pipeline_xml.suite_whole import REFUSED, WHOLE
 from pipeline_xml.types import BIGINT, DATE, DOUBLE, STRING, DataType, decimal
@@ -47,6 +48,17 @@ ROWS_OF: list[tuple[Any, ...]] = [
 ANY = {"ignore_row_if": "any_value_is_missing"}
 EITHER = {"ignore_row_if": "either_value_is_missing"}
 NUMBERS, TEXTS = {"column_A": "n", "column_B": "m"}, {"column_A": "t", "column_B": "u"}
+def compared(column: str, operator: str, parameter: Any) -> dict[str, Any]:
+    return {"type": "comparison", "column": {"name": column}, "operator": operator, "parameter": parameter}
+
+
+def present(column: str, is_null: bool) -> dict[str, Any]:
+    return {"type": "nullity", "column": {"name": column}, "is_null": is_null}
+
+
+OURS = {"condition_parser": "great_expectations"}
+BOTH = {"type": "and", "conditions": [compared("k", "<", 8), present("m", False)]}
+ONE = {"type": "or", "conditions": [compared("t", "==", "zz"), BOTH]}
 ASKED: list[tuple[str, dict[str, Any]]] = [
     ("expect_column_values_to_not_be_null", {"column": "t"}),
     ("expect_column_values_to_be_null", {"column": "m"}),
@@ -71,6 +83,17 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("expect_select_column_values_to_be_unique_within_record", {"column_list": ["n", "m", "k"], **ANY}),
     ("expect_multicolumn_sum_to_equal", {"column_list": ["n", "k"], "sum_total": 4, **ANY}),
     ("expect_multicolumn_values_to_be_equal", {"column_list": ["n", "m", "k"], **ANY}),
+    ("expect_column_values_to_not_be_null", {"column": "n", "row_condition": compared("k", ">=", 5)}),
+    ("expect_column_values_to_be_between", {"column": "n", "max_value": 1, "row_condition": compared("k", "!=", 4)}),
+    ("expect_column_values_to_match_regex",
+     {"column": "u", "regex": "^ab", "row_condition": compared("t", "IN", ["abc", "x_y", "it's"])}),
+    ("expect_column_values_to_not_be_null", {"column": "t", "row_condition": compared("k", "NOT_IN", [1, 4])}),
+    ("expect_column_values_to_be_in_set", {"column": "t", "value_set": ["ab"], "row_condition": ONE}),
+    ("expect_column_values_to_be_null", {"column": "u", "row_condition": present("m", True)}),
+    ("expect_column_pair_values_to_be_equal", {**NUMBERS, **EITHER, "row_condition": compared("x", "<", 1.25)}),
+    ("expect_column_value_lengths_to_equal", {"column": "t", "value": 2, "row_condition": 'col("x") > 0.25', **OURS}),
+    ("expect_column_values_to_be_null", {"column": "n", "row_condition": 'col("t").notnull()', **OURS}),
+    ("expect_column_values_to_be_null", {"column": "n", "row_condition": 'col("t") == "ab"', **OURS}),
     ("expect_column_values_to_be_unique", {"column": "u"}),
     ("expect_column_values_to_be_unique", {"column": "n"}),
     ("expect_compound_columns_to_be_unique", {"column_list": ["u", "m"], **ANY}),
@@ -98,7 +121,8 @@ def judged(engine: Engine, asked: list[tuple[str, dict[str, Any]]]) -> list[list
         if kind in KEYS:
             keys.append(KeyRule(rule, "pack", unique_key(arguments, SCOPE), ""))
         else:
-            compiled = compile_condition(ROWS[kind].text(arguments, SCOPE), SCOPE, HERE, problems)
+            text = only_where(condition_text(arguments, SCOPE), ROWS[kind].text(arguments, SCOPE))
+            compiled = compile_condition(text, SCOPE, HERE, problems)
             assert compiled is not None, problems.found
             rows.append(RowRule(rule, "pack", compiled, columns_of(arguments), ""))
     table = arrow().append_column("row", pa.array(range(len(ROWS_OF)), pa.int64()))
@@ -150,6 +174,18 @@ def test_like_patterns_and_dates(engine: Engine) -> None:
     assert judged(engine, asked) == [[3, 4, 5, 6, 7], [0, 1, 5], [3, 5, 6, 7], [0, 1, 6], [3, 5]]
 
 
+def test_a_condition_written_for_spark_is_an_expression(engine: Engine) -> None:
+    """Where it is null, as of the third and the fifth row, nobody looks: Great Expectations on SQL has the same."""
+    written = {"row_condition": "m <> 1 -- not the first", "condition_parser": "spark"}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("expect_column_values_to_be_null", {"column": "n", **written}),
+        ("expect_column_values_to_be_null", {"column": "n", "row_condition": compared("m", "!=", 1)}),
+        ("expect_column_values_to_be_between",
+         {"column": "n", "max_value": 2, "row_condition": compared("on", ">=", "2024-01-02")}),
+    ]  # fmt: skip
+    assert judged(engine, asked) == [[3, 5, 6], [3, 5, 6], [5]]
+
+
 def test_every_expectation_of_the_library_has_its_place() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -164,7 +200,8 @@ def test_every_expectation_of_the_library_has_its_place() -> None:
     for kind in (*ROWS, *KEYS, *WHOLE):
         forms = ROWS.get(kind)
         needs, may = (forms.needs, forms.may) if forms else KEYS.get(kind) or WHOLE[kind]
-        assert {*needs, *may} <= set(get_expectation_impl(kind).__fields__), kind
+        conditions = ARGUMENTS if forms else ()
+        assert {*needs, *may, *conditions} <= set(get_expectation_impl(kind).__fields__), kind
 
 
 def test_every_failing_row_is_quarantined_and_no_value_told(
