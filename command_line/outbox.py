@@ -11,11 +11,12 @@ from sqlalchemy import select
 
 from command_line.catalog import WrongUse
 from command_line.stewards import Json, show
-from publishing.ledger import Ledger
-from publishing.outbox import STATES, WAITING, OutboxMessage, waiting
+from pipeline_xml.durations import parse_duration
+from publishing.ledger import Ledger, now
+from publishing.outbox import KEPT, LEAST_KEPT, STATES, WAITING, OutboxMessage, prune, waiting
 from resources.settings import Settings
 
-app = typer.Typer(help="Notifications of jobs: list, send.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Notifications of jobs: list, send, prune.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")
@@ -70,3 +71,23 @@ def send_command(as_json: Json = False) -> None:
     said = "\n".join([f"{done.sent} sent, {done.refused} refused, {left} wait", *done.reasons])
     show(as_json, document, lambda: typer.echo(said))
     raise typer.Exit(int(bool(done.refused or left)))
+
+
+@app.command("prune")
+def prune_command(
+    older_than: Annotated[str, typer.Option("--older-than", help="Age as an ISO 8601 duration.")] = f"P{KEPT.days}D",
+    as_json: Json = False,
+) -> None:
+    """Forget what was sent, refused or expired so long ago; what waits stays. The maintenance does it once a day."""
+    try:
+        age = parse_duration(older_than)
+    except ValueError as error:
+        raise WrongUse(f"--older-than: {error}") from None
+    if age < LEAST_KEPT:
+        raise WrongUse(f"--older-than is at least P{LEAST_KEPT.days}D: what is forgotten sooner may be told once more")
+    ledger = Ledger.of(Settings.from_environment())
+    try:
+        pruned = prune(ledger, now() - age)
+    finally:
+        ledger.close()
+    show(as_json, {"pruned": pruned}, lambda: typer.echo(f"{pruned} forgotten"))

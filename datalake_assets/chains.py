@@ -18,10 +18,12 @@ import dagster as dg
 
 from datalake_assets import names
 from datalake_assets.assets import retry_policy
+from datalake_assets.killed import tell_killed
 from datalake_assets.notices import Ended, failed_with, tell_end
 from datalake_assets.perform import Event, perform
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import JobPipeline, PipelineRef
+from publishing.unended import running
 from resources.settings import Settings
 
 VERDICT = "verdict"
@@ -36,15 +38,24 @@ class Chain:
 
 
 def chain_resource(settings: Settings, catalog: Catalog) -> dg.ResourceDefinition:
-    """Shared by the ops of a job pipeline; when the run is over it tells those whom the job names."""
+    """Shared by the ops of a job pipeline; when the run is over it tells those whom the job names.
+
+    Before it begins, the ends of earlier runs of the job are told that were killed.
+    """
     jobs = {names.chain_job(job): job for application in catalog.applications for job in application.jobs}
 
     def resource(context: dg.InitResourceContext) -> Iterator[Chain]:
         chain = Chain()
-        yield chain
         job = jobs.get(context.run.job_name) if context.run else None
-        if job is not None and job.notifications and context.run:
-            tell_end(settings, job, context.run.run_id, chain.ended, context.log or dg.get_dagster_logger())
+        if job is None or not job.notifications or context.run is None:
+            yield chain
+            return
+        log, run_id = context.log or dg.get_dagster_logger(), context.run.run_id
+        if context.instance is not None:
+            tell_killed(settings, [job], context.instance, log)
+        with running(settings.data, job.app, job.id, run_id) as told_it:
+            yield chain
+            tell_end(settings, job, run_id, chain.ended, log, told_it)
 
     return dg.ResourceDefinition(resource, description="What the ops of a job pipeline share, and whom it tells.")
 

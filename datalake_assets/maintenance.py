@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from datalake_assets.killed import tell_killed
 from pipeline_xml.checked import Catalog
 from resources.settings import Settings
 
@@ -18,7 +19,8 @@ CRON = "30 3 * * *"
 def leftovers_asset(settings: Settings, catalog: Catalog) -> dg.AssetsDefinition:
     """`[ops, leftovers]`: sweeps what is older than an hour and says how much that was, by kind.
 
-    Rows of quarantined batches that are not what their tables say are counted again.
+    Rows of quarantined batches that are not what their tables say are counted again, messages of the outbox that ended
+    long ago forgotten, and ends of killed runs told.
     """
 
     @dg.multi_asset(
@@ -39,7 +41,9 @@ def leftovers_asset(settings: Settings, catalog: Catalog) -> dg.AssetsDefinition
     )
     def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from publishing.lake import open_lake
+        from publishing.ledger import now
         from publishing.leftovers import sweep
+        from publishing.outbox import KEPT, prune
         from publishing.quarantined import refresh_all
 
         sweeps = bool(context.op_execution_context.selected_asset_keys)
@@ -47,11 +51,15 @@ def leftovers_asset(settings: Settings, catalog: Catalog) -> dg.AssetsDefinition
             swept = sweep(lake, catalog, dry_run=not sweeps)
             pipelines = [p.key for a in catalog.applications for p in a.pipelines] if sweeps else []
             counted = sum(len(refresh_all(lake, pipeline)) for pipeline in pipelines)
+            pruned = prune(lake.ledger, now() - KEPT) if sweeps else 0
         if sweeps:
+            jobs = [job for application in catalog.applications for job in application.jobs if job.notifications]
+            killed = tell_killed(settings, jobs, context.instance, context.log)
             removed = len(swept.found) - len(swept.left)
             kinds = {f"found_{kind}": number for kind, number in swept.by_kind().items()}
             numbers = {"found": len(swept.found), "removed": removed, "bytes": swept.size, **kinds}
-            yield dg.MaterializeResult(KEY, metadata={**numbers, "counted_again": counted})
+            told = {"messages_forgotten": pruned, "killed_runs_told": killed}
+            yield dg.MaterializeResult(KEY, metadata={**numbers, "counted_again": counted, **told})
         yield dg.AssetCheckResult(
             passed=not swept.left,
             check_name=CHECK,

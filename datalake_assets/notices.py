@@ -1,12 +1,13 @@
 """What a job pipeline tells of its end, to whom, and that it is told once: the messages of the outbox.
 
-The run itself tells when it is over; a run whose process died is told by the sensor, from what Dagster knows of it. The
-id of a message is made of run and address, so whoever comes first counts. No value of a record is in any message.
+The run itself tells when it is over; a run whose process died is told by whoever looks next (telling.py), from what
+Dagster knows of it. The id of a message is made of run and address, so whoever comes first counts. No value of a record
+is in any message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,13 +53,23 @@ def failed_with(checked: CheckedPipeline, error: BaseException) -> Ended:
     return Ended(checked.key, "failed", f"{checked.key} failed: {told(error)}")
 
 
-def tell_end(settings: Settings, job: JobPipeline, run_id: str, ended: Mapping[str, Ended], log: Log) -> None:
-    """Puts what is to be told of the run into the outbox and tries to send it. Never raises: the run is over, and the
-    sensor tells what was not told here."""
+def tell_end(
+    settings: Settings,
+    job: JobPipeline,
+    run_id: str,
+    ended: Mapping[str, Ended],
+    log: Log,
+    told_it: Callable[[], None] = lambda: None,
+) -> None:
+    """Puts what is to be told of the run into the outbox, says so by `told_it`, and tries to send it.
+
+    Never raises: the run is over, and whoever looks next tells what was not told here.
+    """
     try:
         ledger = Ledger.of(settings)
         try:
             enqueue(ledger, list(messages(settings, job, run_id, ended)))
+            told_it()
             done = deliver(ledger, Notifier(settings).send, (job.app,))
         finally:
             ledger.close()

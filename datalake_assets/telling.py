@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from datalake_assets import names
-from datalake_assets.notices import Ended, addresses, message, messages
-from datalake_assets.perform import STATUS
+from datalake_assets.killed import ended_in, tell_killed
+from datalake_assets.notices import addresses, message, messages
 from pipeline_xml.checked import CheckedApplication
 from pipeline_xml.model import JobPipeline
 from publishing.deliver import deliver
@@ -42,7 +42,7 @@ def telling_sensor(settings: Settings, application: CheckedApplication) -> dg.Se
         for run in runs:
             job = jobs[run.job_name]
             found += messages(settings, job, run.run_id, ended_in(instance, job, run))
-        return put(found)
+        return put(found) + tell_killed(settings, jobs.values(), instance, dg.get_dagster_logger())
 
     def passed(since: datetime, until: datetime) -> int:
         watched = [job for job in jobs.values() if any(n.on == "slaMiss" for n in job.notifications)]
@@ -64,29 +64,6 @@ def telling_sensor(settings: Settings, application: CheckedApplication) -> dg.Se
 
     name = names.identifier(f"{application.name}__notifications")
     return notification_sensor(name, list(jobs), Teller(ends, passed, send))
-
-
-def ended_in(instance: dg.DagsterInstance, job: JobPipeline, run: dg.DagsterRun) -> dict[str, Ended]:
-    """What Dagster knows of the pipelines of a run: those whose step ended, with the failure that ended it."""
-    steps = {f"{names.chain_job(job)}__{names.identifier(ref.id)}": ref.id for ref in job.refs}
-    found: dict[str, Ended] = {}
-    wanted = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
-    for entry in instance.all_logs(run.run_id, of_type=wanted):
-        event = entry.dagster_event
-        ref = steps.get(event.step_key or "") if event else None
-        if event is None or ref is None:
-            continue
-        key = f"{job.app}/{ref}"
-        if event.is_step_success:
-            found[ref] = Ended(key, "published")
-            continue
-        user = event.step_failure_data.user_failure_data
-        status = user.metadata.get(STATUS) if user else None
-        found[ref] = Ended(key, str(status.value) if status else "failed", str(user.description) if user else "")
-    if run.status != dg.DagsterRunStatus.SUCCESS and all(end.good for end in found.values()):
-        undone = next((ref.id for ref in job.refs if ref.id not in found), job.refs[-1].id)
-        found[undone] = Ended(f"{job.app}/{undone}", "failed", "the run's process ended, or the run was cancelled")
-    return found
 
 
 def late(

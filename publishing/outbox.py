@@ -7,6 +7,7 @@
 A message's id is made of what it tells, so it is in the outbox once, whoever puts it there and however often. Who takes
 a message holds it for LEASE; where he dies, it is taken again after that. So it is sent at least once, and twice only
 if a process dies between the server's answer and its own commit; the id goes with it, for the receiver to know it by.
+What has ended is kept for KEPT and then pruned: long enough that nobody finds the same end once more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, String, create_engine, func, select, update
+from sqlalchemy import JSON, String, create_engine, delete, func, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -28,6 +29,8 @@ STATES = (WAITING, SENT, REFUSED, EXPIRED)
 LEASE = timedelta(minutes=2)  # longer than all tries of one delivery together
 LONGEST_WAIT = timedelta(hours=1)
 LIFE = timedelta(days=3)  # a message that nobody takes for so long is news no more
+KEPT = timedelta(days=30)  # of what was sent, refused or expired
+LEAST_KEPT = timedelta(days=7)  # ends and deadlines are looked for no further back than a few days
 
 
 class OutboxMessage(Base):
@@ -99,6 +102,21 @@ def settle(ledger: Ledger, message: OutboxMessage, state: str, at: datetime, rea
             stored.due_at = at + min(timedelta(minutes=2 ** min(stored.tries, 10)), LONGEST_WAIT)
         else:
             stored.ended_at = at
+
+
+def prune(ledger: Ledger, before: datetime) -> int:
+    """Forgets what ended before that; what waits stays. Returns how many."""
+    with ledger.write() as session:
+        old = delete(OutboxMessage).where(OutboxMessage.state != WAITING, OutboxMessage.ended_at < before)
+        return int(session.execute(old).rowcount)  # type: ignore[attr-defined]
+
+
+def told_of(ledger: Ledger, application: str, run_id: str) -> bool:
+    """Whether somebody was told of the run's end, or is to be; one transaction puts in all there is to tell of it."""
+    of_run = OutboxMessage.body["run"].as_string() == run_id
+    with ledger.read() as session:
+        found = select(OutboxMessage.id).where(OutboxMessage.application == application, of_run)
+        return session.scalar(found.limit(1)) is not None
 
 
 def waiting(ledger: Ledger) -> int:

@@ -65,12 +65,21 @@ def _of_ticks(
     since: datetime,
     until: datetime,
 ) -> Iterator[Miss]:
-    """A tick is kept by a run that ended well, with something or nothing to do, between it and its deadline."""
+    """A tick is kept by a run between it and its deadline that published.
+
+    One with nothing to do keeps it only where a publication came after the deadline of the tick before: what this tick
+    was to bring came early, such as with a file that landed and started a run by itself.
+    """
     passed = list(_ticks_between(schedule, time_zone, since - allowed, until - allowed))
     runs = _good_runs(journal, pipeline) if passed else ()
+    before = ticks(schedule).at_or_before(passed[0] - timedelta(seconds=1)) if passed else None
     for tick in passed:
-        if not any(tick <= begun and ended <= tick + allowed for begun, ended in runs):
-            yield Miss(pipeline, f"tick {tick.astimezone(UTC).isoformat()}", tick.astimezone(UTC), tick + allowed)
+        due = tick + allowed
+        within = [published for begun, ended, published in runs if tick <= begun and ended <= due]
+        early = any(p and ended <= tick and (before is None or ended > before + allowed) for _, ended, p in runs)
+        if not any(within) and not (within and early):
+            yield Miss(pipeline, f"tick {tick.astimezone(UTC).isoformat()}", tick.astimezone(UTC), due)
+        before = tick
 
 
 def _ticks_between(schedule: str, time_zone: str, since: datetime, until: datetime) -> Iterator[datetime]:
@@ -80,7 +89,8 @@ def _ticks_between(schedule: str, time_zone: str, since: datetime, until: dateti
         moment = following
 
 
-def _good_runs(journal: Journal, pipeline: str) -> Sequence[tuple[datetime, datetime]]:
+def _good_runs(journal: Journal, pipeline: str) -> Sequence[tuple[datetime, datetime, bool]]:
+    """(begun, ended, whether it published) of the runs that ended well."""
     newest = newest_run(journal, pipeline)
     found = []
     for number in range(max(1, newest - RUNS + 1), newest + 1):
@@ -90,7 +100,8 @@ def _good_runs(journal: Journal, pipeline: str) -> Sequence[tuple[datetime, date
             if ended["status"] in ("published", "nothing_to_do") and ended.get("ended_at"):
                 opened = journal.read(run_entry(pipeline, number, "opened"))
                 moments = (opened["started_at"], ended["ended_at"])
-                found.append((datetime.fromisoformat(moments[0]), datetime.fromisoformat(moments[1])))
+                begun, end = (datetime.fromisoformat(moment) for moment in moments)
+                found.append((begun, end, ended["status"] == "published"))
     return found
 
 

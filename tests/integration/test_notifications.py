@@ -3,6 +3,7 @@ kill between any two steps."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,16 +13,33 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
+from command_line.main import app
+from datalake_assets import maintenance
 from datalake_assets.execute import execute
+from datalake_assets.instance import open_instance
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.location import Location
 from pipeline_xml.model import Notification
 from publishing.deliver import Delivered, deliver
 from publishing.ledger import Ledger, now
-from publishing.outbox import EXPIRED, LEASE, REFUSED, SENT, WAITING, OutboxMessage, enqueue, kept_outbox, outbox_from
+from publishing.outbox import (
+    EXPIRED,
+    KEPT,
+    LEASE,
+    REFUSED,
+    SENT,
+    WAITING,
+    OutboxMessage,
+    enqueue,
+    kept_outbox,
+    outbox_from,
+)
 from publishing.outcome import BatchOutcome
+from publishing.unended import abandoned, running
 from resources.notifier import Notifier
 from resources.settings import Settings
 from tests import small_catalog as small
@@ -206,6 +224,96 @@ def test_a_kill_loses_nothing_and_what_may_come_twice_has_one_id(tmp_path: Path,
         assert [len(each) for each in ids] == [1, 1]
         assert len(mail.taken) + len(chat.taken) == 2 + before
         assert {m.state for m in box(settings)} == {SENT}
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {project!r})
+from tests.integration import test_notifications as t
+
+def dies(checked):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+settings = t.Settings(Path("/config"), Path({root!r}), smtp={smtp!r}, mail_from="lake@example.com")
+t.run(settings, t.told(t.email("failure"), t.email("completion", "all@example.com")), t.published, clean=dies)
+"""
+
+
+def killed(settings: Settings, mail: Mailbox) -> None:
+    """A run by hand that dies in its second pipeline."""
+    program = DIES.format(project=str(PROJECT), root=str(settings.data), smtp=mail.url)
+    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
+    died = subprocess.run([sys.executable, "-c", program], env=env, cwd=PROJECT, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()[-2000:]
+
+
+def test_the_end_of_a_killed_run_is_told_once_by_the_next_run(tmp_path: Path) -> None:
+    with mail_server() as mail:
+        settings = settings_of(tmp_path, mail)
+        killed(settings, mail)
+        assert box(settings) == []
+        catalog = told(email("failure"), email("completion", "all@example.com"))
+        own = run(settings, catalog, published)
+        run(settings, catalog, published)
+        assert [str(m["To"]) for m in mail.taken].count("ops@example.com") == 1
+        assert [str(m["To"]) for m in mail.taken].count("all@example.com") == 3
+        letter = next(str(m.get_payload()) for m in mail.taken if m["To"] == "ops@example.com")
+        assert "shop/nightly: failed" in letter
+        assert own not in letter
+        assert "orders: published" in letter
+        assert "clean: failed (the run's process ended" in letter
+    with open_instance(settings) as instance:
+        assert sorted(r.status.value for r in instance.get_runs()) == ["FAILURE", "SUCCESS", "SUCCESS"]
+    assert list((tmp_path / "running").rglob("*-*")) == []
+
+
+def test_the_maintenance_tells_the_end_of_a_killed_run_and_forgets_old_news(tmp_path: Path) -> None:
+    with mail_server() as mail:
+        settings = settings_of(tmp_path, mail)
+        killed(settings, mail)
+        catalog = told(email("failure"), email("completion", "all@example.com"))
+        ledger = Ledger.of(settings)
+        long_ago = now() - KEPT - timedelta(days=1)
+        rows = [waiting_message(settings, name, now(), state=state, ended_at=ended) for name, state, ended in (
+            ("old", SENT, long_ago), ("refused", REFUSED, long_ago), ("young", SENT, now()), ("waits", WAITING, None)
+        )]  # fmt: skip
+        enqueue(ledger, rows)
+        ledger.close()
+        asset = maintenance.leftovers_asset(settings, catalog)
+        with open_instance(settings) as instance:
+            for expected in ((2, 2), (0, 0)):
+                done = dg.materialize([asset], instance=instance)
+                (event,) = done.asset_materializations_for_node(asset.node_def.name)
+                found = {key: value.value for key, value in event.metadata.items()}
+                assert (found["messages_forgotten"], found["killed_runs_told"]) == expected
+    assert {m.id for m in box(settings)} >= {"young", "waits"}
+    assert {m.address for m in box(settings)} == {"secret:CHAT_URL", "ops@example.com", "all@example.com"}
+
+
+def test_a_run_that_goes_on_is_not_taken_for_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "shop", "nightly", "one"):
+        assert list(abandoned(tmp_path, "shop", "nightly")) == []
+    assert list(abandoned(tmp_path, "shop", "nightly")) == ["one"]
+    assert list(abandoned(tmp_path, "shop", "nightly")) == []
+    with running(tmp_path, "shop", "nightly", "two") as told_it:
+        told_it()
+    assert list(abandoned(tmp_path, "shop", "nightly")) == []
+
+
+def test_lake_outbox_prune_keeps_what_waits_and_refuses_a_short_time(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    ledger = Ledger.of(settings)
+    ended = now() - timedelta(days=8)
+    enqueue(ledger, [waiting_message(settings, "old", ended, state=SENT, ended_at=ended),
+                     waiting_message(settings, "waits", ended)])  # fmt: skip
+    ledger.close()
+    env = {"DATALAKE_DATA": str(tmp_path)}
+    assert json.loads(CliRunner().invoke(app, ["outbox", "prune", "--json"], env=env).stdout) == {"pruned": 0}
+    assert "1 forgotten" in CliRunner().invoke(app, ["outbox", "prune", "--older-than", "P7D"], env=env).stdout
+    short = CliRunner().invoke(app, ["outbox", "prune", "--older-than", "P6D"], env=env)
+    assert "at least P7D" in str(short.exception)
+    assert [m.id for m in box(settings)] == ["waits"]
 
 
 def test_two_that_look_at_once_send_it_once(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def test_a_materialisation_sweeps_and_says_what(settings: Settings) -> None:
     done = dg.materialize([asset])
     (event,) = done.asset_materializations_for_node(asset.node_def.name)
     assert {key: value.value for key, value in event.metadata.items()} == {
-        "found": 1, "removed": 1, "bytes": 4, "found_raw_copy": 1, "counted_again": 0,
+        "found": 1, "removed": 1, "bytes": 4, "found_raw_copy": 1, "counted_again": 0, "messages_forgotten": 0,
+        "killed_runs_told": 0,
     }  # fmt: skip
     (check,) = done.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("nothing_left", True)

@@ -111,14 +111,14 @@ def ran(journal: Journal, begun: datetime, minutes: int, status: str) -> None:
     ("begun", "minutes", "status", "missed"),
     [
         (6, 90, "published", False),
-        (6, 30, "nothing_to_do", False),
+        (6, 30, "nothing_to_do", True),  # the last publication is that of the tick before
         (6, 150, "published", True),  # too late
         (6, 30, "held", True),
         (6, 30, "failed", True),
         (5, 30, "published", True),  # before the tick
     ],
 )
-def test_a_tick_is_kept_by_a_run_that_ends_well_in_time(
+def test_a_tick_is_kept_by_a_run_that_publishes_in_time(
     tmp_path: Path, begun: int, minutes: int, status: str, missed: bool
 ) -> None:
     journal, ledger = Journal(tmp_path / "journal"), Ledger.at(tmp_path)
@@ -130,6 +130,17 @@ def test_a_tick_is_kept_by_a_run_that_ends_well_in_time(
     early = datetime(2024, 3, 5, 7, 59, tzinfo=UTC)
     assert list(misses(ledger, journal, small.orders(), SIX, "UTC", MIDNIGHT, early)) == []
     assert list(misses(ledger, journal, small.orders(), SIX, "UTC", NOON, NOON + timedelta(hours=1))) == []
+    ledger.close()
+
+
+def test_a_tick_whose_file_came_early_is_kept_by_a_run_with_nothing_to_do(tmp_path: Path) -> None:
+    journal, ledger = Journal(tmp_path / "journal"), Ledger.at(tmp_path)
+    for day, hour, status in (
+        (4, 6, "published"), (5, 4, "published"), (5, 6, "nothing_to_do"), (6, 6, "nothing_to_do")
+    ):  # fmt: skip
+        ran(journal, datetime(2024, 3, day, hour, tzinfo=UTC), 10, status)
+    found = misses(ledger, journal, small.orders(), SIX, "UTC", MIDNIGHT, NOON + timedelta(days=1))
+    assert [miss.since for miss in found] == ["tick 2024-03-06T06:00:00+00:00"]
     ledger.close()
 
 
