@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pipeline_xml.durations import parse_duration
 from pipeline_xml.model import Control, CsvSource, FileSource, Pipeline
@@ -54,8 +55,12 @@ LONGEST = 300  # characters of a pattern; and repeats that are counted: more wou
 _COUNTS = re.compile(r"\{(\d*),?(\d*)\}")
 
 
+@lru_cache(maxsize=1024)
 def _overlap(one: str | None, other: str | None) -> bool:
-    """Whether a name can match both. Of patterns that cannot be compared only whether they are the same."""
+    """Whether a name can match both. Of patterns that cannot be compared only whether they are the same.
+
+    Remembered: it takes longer than all the rest of checking a pipeline.
+    """
     if one is None or other is None or one == other:
         return True
     if len(one) > LONGEST or len(other) > LONGEST or any(_large(each) for each in (one, other)):

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
 _BLOCK = 64  # bytes of a SHA-256 block
 _VERSION = b"\x01"
@@ -59,11 +59,16 @@ def derived(secret: bytes, purpose: str, length: int) -> bytes:
     return HKDF(SHA256(), length, salt=None, info=purpose.encode()).derive(secret)
 
 
-def encrypt_text(secret: bytes, key_id: str) -> Callable[[bytes], str]:
-    """Deterministic, reversible: `<key id>:<base64url>` of AES-256-SIV (RFC 5297) under a key derived from `secret`."""
+def aes_siv(key: bytes) -> AESSIV:
+    """The cipher of RFC 5297: 64 bytes of key are AES-256, and the tag stands before what is encrypted."""
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-    cipher = AESSIV(derived(secret, "datalake mask encrypt", 64))
+    return AESSIV(key)
+
+
+def encrypt_text(secret: bytes, key_id: str) -> Callable[[bytes], str]:
+    """Deterministic, reversible: `<key id>:<base64url>` of AES-256-SIV (RFC 5297) under a key derived from `secret`."""
+    cipher = aes_siv(derived(secret, "datalake mask encrypt", 64))
     associated = [key_id.encode()]
 
     def encrypt(message: bytes) -> str:
@@ -82,10 +87,9 @@ def token_text(secret: bytes) -> Callable[[bytes], str]:
 def decrypt_text(masked: str, secret: bytes) -> str:
     """The text behind a value that `encrypt_text` made; SealBroken with another key or after a change."""
     from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     key_id, _, coded = masked.partition(":")
-    cipher = AESSIV(derived(secret, "datalake mask encrypt", 64))
+    cipher = aes_siv(derived(secret, "datalake mask encrypt", 64))
     try:
         return cipher.decrypt(base64.urlsafe_b64decode(coded), [key_id.encode()])[1:].decode()
     except (InvalidTag, ValueError) as error:

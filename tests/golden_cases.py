@@ -17,6 +17,7 @@ from publishing.outcome import PipelineOutcome
 from publishing.run import run_pipeline
 from resources.engine import Engine
 from resources.settings import Settings
+from tests.custom_distribution import installed
 
 CASES = Path(__file__).parent / "cases" / "valid"
 VOLATILE = {"_batch_id", "_ingested_at", "ingest_date", "_record_id"}
@@ -67,9 +68,20 @@ def export_document(folder: Path) -> dict[str, list[str]]:
 def run_case(case: Path, data: Path, engine: Engine, downstream: Engine | None = None) -> dict[str, Any]:
     """Lands the inputs and runs the case's pipelines, step by step; the document compared with expected.json.
 
-    Pipelines that read a table of the lake run on the engine `downstream`, where one is given.
+    Pipelines that read a table of the lake run on the engine `downstream`, where one is given. With `distribution`
+    a case has transformations of its own installed.
     """
     spec = tomllib.loads((case / "case.toml").read_text())
+    if not spec.get("distribution"):
+        return _run_case(case, spec, data, engine, downstream)
+    (data / "site").mkdir(parents=True)
+    with installed(data / "site"):
+        return _run_case(case, spec, data, engine, downstream)
+
+
+def _run_case(
+    case: Path, spec: dict[str, Any], data: Path, engine: Engine, downstream: Engine | None
+) -> dict[str, Any]:
     (data / "secrets").mkdir(parents=True)
     for name, value in spec.get("secrets", {}).items():
         (data / "secrets" / name).write_text(value)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processing.keys import SealBroken, decrypt_text, encrypt_text, hmac_sha256, seal, unseal
+from processing.keys import SealBroken, aes_siv, decrypt_text, encrypt_text, hmac_sha256, seal, unseal
 
-VECTORS = Path(__file__).parent.parent / "data" / "crypto" / "rfc-4231-sha256.txt"
+CRYPTO = Path(__file__).parent.parent / "data" / "crypto"
+VECTORS = CRYPTO / "rfc-4231-sha256.txt"
 KEY = bytes(range(32))
 FIELD = re.compile(r"(Key|Msg|MD) = ([0-9a-f]+)")
 
@@ -28,6 +29,27 @@ def test_hmac_is_that_of_rfc_4231() -> None:
     found = [(hmac_sha256(key)(message), digest) for key, message, digest in vectors()]
     assert len(found) == 6
     assert [made for made, _ in found] == [digest for _, digest in found]
+
+
+def siv_vectors() -> list[dict[str, list[bytes]]]:
+    """Of each vector its fields; AAD may be several."""
+    found: list[dict[str, list[bytes]]] = []
+    for line in (CRYPTO / "aes_siv_openssl.txt").read_text().splitlines():
+        name, _, value = (part.strip() for part in line.partition("="))
+        if name == "COUNT":
+            found.append({})
+        elif value and not name.startswith("#"):
+            found[-1].setdefault(name.rstrip("23"), []).append(bytes.fromhex(value))
+    return found
+
+
+@pytest.mark.parametrize("vector", siv_vectors(), ids=lambda v: f"{8 * len(v['Key'][0]) // 2} bits")
+def test_aes_siv_is_that_of_rfc_5297(vector: dict[str, list[bytes]]) -> None:
+    """The vectors of OpenSSL; the mask `encrypt` is the one of 256 bits."""
+    (key,), (plain,) = vector["Key"], vector["Plaintext"]
+    made = aes_siv(key).encrypt(plain, vector["AAD"])
+    assert made == vector["Tag"][0] + vector["Ciphertext"][0]
+    assert aes_siv(key).decrypt(made, vector["AAD"]) == plain
 
 
 @given(st.text())
