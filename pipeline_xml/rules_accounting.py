@@ -37,14 +37,20 @@ def merge_records(checked: CheckedPipeline, report: Report) -> None:
 
 
 @checked_rule("LK504")
-def overwrite_needs_snapshot(checked: CheckedPipeline, report: Report) -> None:
-    """An overwrite from files replaces a whole business date; the source has to say that a file is whole (snapshot)."""
+def overwrite_needs_the_whole(checked: CheckedPipeline, report: Report) -> None:
+    """An overwrite replaces a whole business date: a file is whole (snapshot), a table is read by partition or full."""
     sources = {s.source.id: s.source for s in checked.sources}
     for target in checked.targets:
         source = sources.get(target.dataset.driving)
-        if target.target.mode == "overwrite" and isinstance(source, FileSource) and not source.snapshot:
+        if target.target.mode != "overwrite":
+            continue
+        if isinstance(source, FileSource) and not source.snapshot:
             message = f"overwrite from '{source.id}', whose files are parts: a second file would replace the first"
             hint = 'snapshot="true" on the source if a file is the whole of its date, else mode="append"'
+            report(message, target.target.place("mode"), hint=hint)
+        if isinstance(source, HiveSource) and source.read == "changes":
+            message = f"overwrite from the changes of '{source.table}': new rows of a date would replace earlier ones"
+            hint = f'read="partition" on \'{source.id}\' reads all of a date, else mode="append" or "merge"'
             report(message, target.target.place("mode"), hint=hint)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline_xml.checked import CheckedPipeline
-from processing.keys import SHORTEST
 from processing.scan_result import Scan
 from publishing import failpoints
 from publishing.bound import pinned_before, pins
@@ -22,6 +21,7 @@ from publishing.lake import Lake
 from publishing.leaving import let_go
 from publishing.ledger import Attempt, Batch, LandedFile, now
 from publishing.manifest import Manifest
+from publishing.mask_keys import key_pins, require_same_keys
 from publishing.outcome import BatchOutcome, CheckOutcome, Counts, FileOutcome, QuarantineOutcome
 from publishing.publish import outcome_of, publish_targets, unfit
 from publishing.quarantine import commit_quarantine
@@ -29,7 +29,6 @@ from publishing.stage import AttemptInput, stage
 from publishing.table_input import pinned_beside
 from publishing.targets import Publication
 from publishing.touched import touched_by_attempt
-from resources.secrets import SecretMissing
 
 
 def run_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: str) -> BatchOutcome:
@@ -86,6 +85,9 @@ def open_attempt(lake: Lake, pipeline: CheckedPipeline, batch: Batch, run_id: st
     """
     references = {r.id: r.content_hash for r in pipeline.references}
     references |= pinned_beside(lake, pipeline)
+    keys = key_pins(lake, pipeline)
+    require_same_keys(lake, pipeline, keys)
+    references |= keys
     _journal_current(lake, batch)
     with lake.ledger.write() as session:
         stored = session.get_one(Batch, batch.id)
@@ -181,15 +183,6 @@ def staged_manifest(
     name = attempt_entry(batch.pipeline, batch.id, attempt.number, "manifest")
     if lake.journal.exists(name):
         return Manifest.of(lake.journal.read(name))
-    _look_up_secrets(lake, pipeline)
     manifest = Manifest.of(lake.journal.write(name, stage(lake, pipeline, given()).as_dict()))
     failpoints.reached("manifest.written")
     return manifest
-
-
-def _look_up_secrets(lake: Lake, pipeline: CheckedPipeline) -> None:
-    """SecretMissing now, in its own words, and not minutes later inside the error of an engine's worker."""
-    for name in dict.fromkeys(name for step in pipeline.steps for name in step.secrets):
-        found = len(lake.secrets.key(name))
-        if found < SHORTEST:
-            raise SecretMissing(f"secret '{name}' has {found} bytes; a key needs at least {SHORTEST}")

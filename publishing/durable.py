@@ -1,4 +1,4 @@
-"""Bytes that must be on the disk before the next effect."""
+"""Files that are under their names only once they are whole and on the disk."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ import os
 import uuid
 from pathlib import Path
 
-
-def fsync(path: Path) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+from resources.durable import fsync
 
 
 def write_whole(path: Path, content: bytes) -> None:

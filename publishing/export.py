@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from sqlalchemy import select
+
 from pipeline_xml.checked import CheckedTarget, FilesTarget, RowOrder
 from pipeline_xml.model import CsvTarget
 from processing import frame as f
@@ -18,7 +20,8 @@ from publishing import failpoints
 from publishing.durable import write_whole
 from publishing.lake import Lake
 from publishing.ledger import Batch
-from publishing.targets import Publication, Superseded
+from publishing.targets import Publication, Superseded, replaces_unit, unit_name
+from resources.durable import make_folder
 from resources.lake_table import DataFile
 
 MANIFEST = "_manifest.json"
@@ -35,6 +38,35 @@ def export_folder(lake: Lake, app: str, target: CsvTarget, batch: Batch) -> Path
     return lake.application_path(app, batch.business_date.strftime(target.path))
 
 
+def require_place(lake: Lake, app: str, target: CsvTarget, given: Publication) -> None:
+    """ExportExists where a second export may not be; asked before any target takes a row."""
+    folder = export_folder(lake, app, target, given.batch)
+    known = read_manifest(folder) if target.mode == "error" else None
+    if known is not None and _others(known["parts"], given):
+        raise ExportExists(f"{folder} holds an export of another batch; mode=\"error\" forbids a second")
+
+
+def _others(parts: Sequence[Mapping[str, Any]], given: Publication) -> list[Any]:
+    """The parts of an export that are no work of this batch or of a replay of its records."""
+    return [part for part in parts if part["batch"] not in (given.batch.id, *given.replays)]
+
+
+def _read_before(lake: Lake, target: CheckedTarget, parts: Sequence[Any], batch: Batch) -> Sequence[Any]:
+    """The parts of earlier readings of the same rows of a table, and of their replays. None of what is added."""
+    if target.target.mode != "append" or not replaces_unit(target, batch):
+        return []
+    with lake.ledger.read() as session:
+        known = {each.id: each for each in session.scalars(select(Batch).where(Batch.pipeline == batch.pipeline))}
+
+    def same(part: Mapping[str, Any]) -> bool:
+        found = known.get(part["batch"])
+        found = known.get((found.window or {}).get("source", found.id)) if found is not None else None
+        return found is not None and replaces_unit(target, found) and unit_name(target, found) == unit
+
+    unit = unit_name(target, batch)
+    return [part for part in parts if same(part)]
+
+
 def export_csv(
     lake: Lake, app: str, target: CheckedTarget, files: Sequence[DataFile], given: Publication
 ) -> int | None:
@@ -48,19 +80,18 @@ def export_csv(
     if any(p["batch"] == given.batch.id and p["attempt"] >= given.manifest.attempt for p in parts):
         _remove_unnamed(folder, parts)
         return None
-    others = [p for p in parts if p["batch"] not in (given.batch.id, *given.replays)]
+    others = _others(parts, given)
     if others and chosen.mode == "ignore":
         return 0
-    if others and chosen.mode == "error":
-        raise ExportExists(f"{folder} holds an export of another batch; mode=\"error\" forbids a second")
-    if chosen.mode == "overwrite" and any(p["arrival"] > given.batch.arrival for p in others):
+    replaced = others if chosen.mode == "overwrite" else _read_before(lake, target, others, given.batch)
+    if any(p["arrival"] > given.batch.arrival for p in replaced):
         raise Superseded(f"a newer export stands in {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     ending = _ENDINGS.get(chosen.kind) or _PACKED[chosen.compression]
     name = f"part-{given.batch.id}-{given.manifest.attempt:04d}{ending}"
     rows = _write(folder, name, target, given.staged, files)
     part = {**ours, "arrival": given.batch.arrival, "file": name, "rows": rows, "run": given.run_id}
-    kept = others if chosen.mode == "append" else []
+    kept = [p for p in others if p not in replaced] if chosen.mode == "append" else []
     failpoints.reached("export.written")
     _replace(folder, {"business_date": given.batch.business_date.isoformat(), "parts": [*kept, part]})
     failpoints.reached("export.published")

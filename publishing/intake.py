@@ -21,6 +21,7 @@ from publishing.look import watched
 from publishing.missed import UNREADABLE, Missed, missed_by, note_missed
 from publishing.persist import persist_files
 from publishing.raw import RawCopy, copied_before, copy_to_raw
+from resources.durable import fsync
 from resources.failures import DiskFull, named
 from resources.zone import ChangedWhileRead, Sighting, Zone
 
@@ -87,6 +88,8 @@ def _take(
                 continue
             copies.append((look, copied.content_id))
             there += arrived(pipeline, claim, look, copied, lake.secrets.key)
+    if copies:
+        fsync(lake.raw_root(pipeline.key))  # the names of the copies, before anything relies on them
     journal_copies(lake, claim, copies)
     failpoints.reached("claim.copied")
     with lake.ledger.write() as session:
@@ -104,7 +107,7 @@ def _copy_once(
     source, contract = pipeline.driving.source, pipeline.driving.contract
     assert isinstance(source, FileSource)  # noqa: S101 - only file sources have claims
     root = lake.raw_root(pipeline.key)
-    if look.content_id is not None:
+    if look.content_id is not None and (root / look.content_id).exists():
         return copied_before(root / look.content_id, source, contract)
     seen = Sighting(look.name, look.uri, look.size, look.version, 0.0)
     look.beside = neighbours.of(source, look.name)

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from publishing.durable import fsync
+from resources.durable import fsync, make_folder
 
 
 class Journal:
@@ -24,7 +24,7 @@ class Journal:
     def write(self, name: str, content: dict[str, Any]) -> dict[str, Any]:
         """Writes an entry once and returns what stands there. The first writer wins."""
         path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             with aside.open("w", encoding="utf-8") as out:

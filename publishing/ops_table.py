@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from publishing import failpoints
-from publishing.durable import fsync
 from publishing.lake import Lake
+from resources.durable import fsync
 from resources.lake_table import LakeTable, Snapshot, describe_parquet
 
 COMPACT_EVERY = 100

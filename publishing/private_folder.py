@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from publishing.durable import fsync
+from resources.durable import fsync
 
 _LOCKS = ".private"
 

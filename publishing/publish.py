@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import CsvTarget, HiveTarget
 from publishing.decide import REBUILD
-from publishing.export import export_csv, export_folder
+from publishing.export import export_csv, export_folder, require_place
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.manifest import FileCounts, Manifest
 from publishing.merge import publish_merge, rebuild_needed
 from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
 from publishing.rebuild_merge import rebuild_cost, rebuild_for, recount
-from publishing.targets import Publication, Superseded, files_of, publish_table, rows_that, target_schema
+from publishing.targets import (
+    Publication,
+    Superseded,
+    files_of,
+    in_order,
+    publish_table,
+    rows_that,
+    target_schema,
+)
 from publishing.vault import commit_vault
 from resources.lake_table import DataFile
 
@@ -34,7 +42,8 @@ def unfit(
         if not isinstance(chosen, HiveTarget):
             continue
         table = lake.table(target.asset)
-        if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by)):
+        grows = chosen.schema_evolution == "addColumns"
+        if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by, grows)):
             return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
         if chosen.mode != "merge" or REBUILD in waived:
             continue
@@ -53,28 +62,31 @@ def publish_targets(
     given: Publication,
     quarantine: QuarantineOutcome,
 ) -> BatchOutcome:
-    """Every target in document order. One that has newer rows takes none, and the others go on.
+    """Every target, tables first: exports hold what stands there. One that has newer rows takes none, the others go on.
 
     A record is accepted where any target took it, and superseded where it lost in all of them.
     """
+    for _, target in in_order(pipeline):
+        if isinstance(target.target, CsvTarget):
+            require_place(lake, pipeline.pipeline.app, target.target, given)
     commit_vault(lake, pipeline, given)
     manifest = given.manifest
-    targets: list[TargetOutcome] = []
+    targets: dict[int, TargetOutcome] = {}
     lost: dict[int, int] = {}
     taken, newer = False, ""
-    for position, target in enumerate(pipeline.targets):
+    for position, target in in_order(pipeline):
         rows = files_of(manifest, position)
         written = sum(item.records for item in rows)
         chosen = target.target
         name = "/".join(target.asset)
         try:
             if isinstance(chosen, CsvTarget):
-                rows = _that_stand(lake, pipeline, position, rows, given)
+                rows = _that_stand(lake, pipeline, target, rows, given)
                 written = sum(item.records for item in rows)
                 exported = export_csv(lake, pipeline.pipeline.app, target, rows, given)
                 folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
                 written = written if exported is None else exported
-                targets.append(TargetOutcome(chosen.kind, name, str(folder), None, written))
+                targets[position] = TargetOutcome(chosen.kind, name, str(folder), None, written)
                 taken = True
                 continue
             table = lake.table(target.asset)
@@ -88,7 +100,7 @@ def publish_targets(
             else:
                 version = publish_table(pipeline, target, table, rows, given)
                 taken = True
-            targets.append(TargetOutcome("delta", name, str(table.root), version, written))
+            targets[position] = TargetOutcome("delta", name, str(table.root), version, written)
         except Superseded as found:
             newer = str(found)
     if newer and not targets:
@@ -96,16 +108,17 @@ def publish_targets(
         gone = _superseded(manifest, everything)
         return outcome_of(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
     counted = manifest if taken else _superseded(manifest, lost)
-    return outcome_of(batch, attempt, counted, files, "published", None, tuple(targets), quarantine)
+    in_document = tuple(targets[position] for position in sorted(targets))
+    return outcome_of(batch, attempt, counted, files, "published", None, in_document, quarantine)
 
 
 def _that_stand(
-    lake: Lake, pipeline: CheckedPipeline, position: int, rows: Sequence[DataFile], given: Publication
+    lake: Lake, pipeline: CheckedPipeline, export: CheckedTarget, rows: Sequence[DataFile], given: Publication
 ) -> Sequence[DataFile]:
     """What an export writes: the rows as they stand in the merge target that took them, so without those that lost."""
-    dataset = pipeline.targets[position].dataset.name
-    for target in pipeline.targets[:position]:
-        if isinstance(target.target, HiveTarget) and target.target.mode == "merge" and target.dataset.name == dataset:
+    for target in pipeline.targets:
+        merged = isinstance(target.target, HiveTarget) and target.target.mode == "merge"
+        if merged and target.dataset.name == export.dataset.name:
             snapshot = lake.table(target.asset).snapshot()
             return rows_that(snapshot, rows, given, lambda batch: batch == given.batch.id, keep=True)
     return rows

@@ -21,12 +21,12 @@ from processing import frame as f
 from processing.read import RawFile
 from publishing import failpoints
 from publishing.commit import committed, until_committed
-from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.ledger import Batch, LandedFile
 from publishing.manifest import Manifest
 from publishing.quarantine_others import later_entries, tried_now, without, without_rows
 from publishing.quarantine_rows import rejected_rows
+from resources.durable import fsync
 from resources.lake_table import DataFile, Snapshot, describe_parquet
 
 OPEN = "open"

@@ -19,6 +19,7 @@ from processing.formats import scanner
 from processing.scan_result import Scan
 from publishing.durable import write_whole
 from resources.archive import kind_of
+from resources.durable import make_folder
 from resources.zone import CHUNK, Sighting, Zone, ZoneUnreachable
 
 WORKING = ".utf8"  # beside the raw file: the text that offsets speak of, where the file itself is UTF-16
@@ -49,7 +50,7 @@ def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: FileSource, 
 
     OSError and ChangedWhileRead as the zone says them; ZoneUnreachable once the server stays lost.
     """
-    raw_root.mkdir(parents=True, exist_ok=True)
+    make_folder(raw_root)
     part = _Part.of(seen, raw_root)
     start = part.length()
     with closing(_ahead(_pieces(zone, seen, part.path, start))) as pieces:

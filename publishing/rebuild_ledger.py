@@ -20,13 +20,13 @@ from sqlalchemy import create_engine, func, inspect, make_url, select, text
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog
-from publishing.durable import fsync
 from publishing.journal_entries import Entries, read_journal
 from publishing.lake import Lake
 from publishing.landing_decisions import restore_landing
 from publishing.ledger import LOCK, Attempt, Batch, Claim, LandedFile, Ledger
 from publishing.rebuild_batches import restore_batches
 from publishing.rebuild_decisions import restore_decisions, restore_quarantined, restore_reruns
+from resources.durable import fsync
 
 Restore = Callable[[Session, Entries], None]
 

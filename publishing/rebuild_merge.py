@@ -124,6 +124,8 @@ def rebuild_merge(
     standing: list[Batch] = []
     try:
         if not done(table.snapshot()):
+            _require_columns(pipeline, target, table)
+            table.add_columns(target_schema(pipeline, target))
             root.mkdir(parents=True)
             rows = [fresh] if fresh is not None else []
             gone = {*without, *(each.batch.id for each in rows)}
@@ -196,11 +198,22 @@ def _unreadable(batch: Batch, error: UpstreamFileGone) -> CannotRebuild:
     return CannotRebuild(f"{batch.key} cannot be computed again: {error}; un-publish it too, and read the table anew")
 
 
+def _require_columns(pipeline: CheckedPipeline, target: CheckedTarget, table: LakeTable) -> None:
+    """CannotRebuild where the table cannot take what is computed under the definition of now."""
+    chosen = target.target
+    assert isinstance(chosen, HiveTarget)  # noqa: S101 - only those merge
+    grows = chosen.schema_evolution == "addColumns"
+    if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by, grows)):
+        name = "/".join(target.asset)
+        raise CannotRebuild(f"{name} cannot take what its batches give under the definition of now: {drift}")
+
+
 def require_rebuild(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, without: Collection[str]) -> None:
     """CannotRebuild where a batch that would be computed again read what its table does not have any more.
 
     Asked before anything is decided: a rebuild that cannot be done holds up all that comes after it.
     """
+    _require_columns(pipeline, target, lake.table(target.asset))
     for batch in _that_stand(lake, pipeline, target):
         if batch.origin == "table" and batch.id not in without:
             try:

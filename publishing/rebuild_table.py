@@ -22,7 +22,6 @@ from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from publishing import failpoints
 from publishing.commit import until_committed
-from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.merge import REBUILT
@@ -38,6 +37,7 @@ from publishing.rebuild_merge import (
 )
 from publishing.rebuild_standing import standing_transactions
 from publishing.targets import replaces_unit, target_schema, unit_name
+from resources.durable import fsync
 from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet
 
 COUNTER = "r:*"  # the transaction that counts how often a table was rebuilt

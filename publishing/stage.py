@@ -21,13 +21,13 @@ from processing.read_table import read_lake_rows
 from processing.step import Runtime
 from processing.transformations import registry
 from publishing import failpoints
-from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import CheckOutcome, Counts, StepLine
 from publishing.rule_tables import compared_rows, rule_references
 from publishing.table_input import TableInput, table_beside
 from publishing.verdict import judge
+from resources.durable import fsync
 from resources.lake_table import NULL_PARTITION, DataFile
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from publishing.quarantined import refresh
 from publishing.rebuild_merge import rebuild_merge, recount
 from publishing.replay import REPLAY
 from publishing.restate import restate, to_state
-from publishing.targets import rows_out, unit_name
+from publishing.targets import in_order, rows_out, unit_name
 from publishing.touched import same_fate
 from publishing.units import heir_of, unit_targets
 from publishing.upstream import REWRITTEN
@@ -93,7 +93,7 @@ def finish_taking_back(lake: Lake, pipeline: CheckedPipeline) -> list[str]:
     journal_decisions(lake, pipeline.key)  # before anything follows from them
     with lake.ledger.read() as session:
         going = _going(lake, session, pipeline, batches)
-    for position, target in reversed(list(enumerate(pipeline.targets))):
+    for position, target in reversed(in_order(pipeline)):
         _leave_target(lake, pipeline, position, target, going)
         failpoints.reached("takeback.target")
     _withdraw_entries(lake, pipeline, going)
@@ -115,7 +115,7 @@ def _going(lake: Lake, session: Session, pipeline: CheckedPipeline, batches: Seq
     for position, target in enumerate(pipeline.targets):
         for batch in batches:
             if isinstance(target.target, CsvTarget):
-                heir = export_heir(lake, session, pipeline, target.target, batch, [*ids, *replay_ids])
+                heir = export_heir(lake, session, pipeline, target, batch, [*ids, *replay_ids])
             elif target in unit_targets(pipeline, batch):
                 heir = heir_of(session, pipeline, batch, ids)
                 if not _owns(lake, target, batch, heir):

@@ -19,9 +19,9 @@ from processing import frame as f
 from processing.compute import target_columns
 from publishing import failpoints
 from publishing.commit import committed, next_odd, until_committed
-from publishing.durable import fsync
 from publishing.ledger import Batch
 from publishing.manifest import Manifest
+from resources.durable import fsync, make_folder
 from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet
 
 
@@ -84,6 +84,11 @@ def target_schema(pipeline: CheckedPipeline, target: CheckedTarget) -> Any:
     }  # fmt: skip
     own = {c.name: pa.field(c.name, arrow_type(c.type)) for c in target.dataset.columns}
     return pa.schema([own.get(name) or pa.field(name, platform[name]) for name in target_columns(target)])
+
+
+def in_order(pipeline: CheckedPipeline) -> list[tuple[int, CheckedTarget]]:
+    """The targets with their positions, as they are published: tables in document order, then exports of their rows."""
+    return sorted(enumerate(pipeline.targets), key=lambda each: (not isinstance(each[1].target, HiveTarget), each[0]))
 
 
 def files_of(manifest: Manifest, position: int) -> Sequence[DataFile]:
@@ -253,7 +258,7 @@ def link_in(root: Path, given: Publication, files: Sequence[DataFile]) -> list[D
         folder = Path(*[_folder(k, v) for k, v in item.partition.items() if k != f.STATUS])
         partition = {k: v for k, v in item.partition.items() if k != f.STATUS}
         path = folder / f"part-{given.batch.id}-{given.manifest.attempt:04d}-{position:05d}.parquet"
-        (root / folder).mkdir(parents=True, exist_ok=True)
+        make_folder(root / folder)
         source = given.staged / item.path
         try:
             (root / path).hardlink_to(source)

@@ -15,9 +15,9 @@ from typing import Any
 from pipeline_xml.checked import CheckedPipeline
 from processing.keys import decrypt_text
 from publishing.commit import committed, until_committed
-from publishing.durable import fsync
 from publishing.lake import Lake
 from publishing.targets import Publication
+from resources.durable import fsync
 from resources.lake_table import Snapshot, describe_parquet
 
 

@@ -14,6 +14,7 @@ from pipeline_xml.model import CsvTarget
 from publishing.differences import Difference
 from publishing.export import export_folder, read_manifest
 from publishing.lake import Lake
+from publishing.targets import replaces_unit
 from publishing.verify_tables import Published
 
 
@@ -32,7 +33,7 @@ def verify_exports(lake: Lake, catalog: Catalog, known: Mapping[str, Published])
                     folder = export_folder(lake, application.name, chosen, each.batch)
                     parts = (read_manifest(folder) or {"parts": []})["parts"]
                     own = [part for part in parts if part["batch"] == each.batch.id]
-                    alone = chosen.mode == "append" or not parts
+                    alone = not parts or (chosen.mode == "append" and not replaces_unit(target, each.batch))
                     if not own and alone and not each.going_on and each.batch.status == "published":
                         yield Difference("export_part_unnamed", f"{each.batch.key} in {folder.name}", "no part", "1")
                     if folder not in seen:

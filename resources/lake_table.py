@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from processing.frame import BATCH_ID, BUSINESS_DATE, RECORD_ID
+from resources.durable import fsync, make_folder, sync_commit
 from resources.failures import Transient
 from resources.table_log import all_transactions
 
@@ -133,7 +134,7 @@ class Snapshot:
             )
         except CommitFailedError as error:
             raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
-        return self.version + 1
+        return self._made()
 
     def merge(
         self,
@@ -167,6 +168,11 @@ class Snapshot:
             if "concurrent" in str(error).lower():
                 raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
             raise
+        return self._made()
+
+    def _made(self) -> int:
+        """The version of the commit that was made; it is on the disk."""
+        sync_commit(self.root, self.version + 1)
         return self.version + 1
 
     def compact(self) -> None:
@@ -176,6 +182,7 @@ class Snapshot:
 
         with suppress(CommitFailedError):
             self._table.optimize.compact(commit_properties=CommitProperties(max_commit_retries=0))
+            self._made()
 
     def overwrite(
         self, source: pa.RecordBatchReader, transactions: Mapping[str, int], metadata: Mapping[str, str]
@@ -193,7 +200,7 @@ class Snapshot:
             write_deltalake(self._table, source, mode="overwrite", commit_properties=properties)
         except CommitFailedError as error:
             raise CommitConflict(f"{self.root.name}: version {self.version} is no longer the newest") from error
-        return self.version + 1
+        return self._made()
 
     def find_commit(self, wanted: Mapping[str, str], newest: int | None = None) -> tuple[int, dict[str, Any]] | None:
         """(version, commit info) of the newest commit whose metadata has these values; None where the log lost it.
@@ -272,7 +279,7 @@ class LakeTable:
         from deltalake import DeltaTable
 
         if not self.exists:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             nullable = pa.schema([f.with_nullable(True) for f in schema])
             skipping = [c for c in SKIPPING_COLUMNS if c in schema.names and c not in partition_by]
             DeltaTable.create(
@@ -283,12 +290,19 @@ class LakeTable:
                 description=description,
                 configuration={"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else None,
             )
+            fsync(self.root)
+            self._on_disk()
         return self.add_columns(schema)
 
-    def drift(self, schema: pa.Schema, partition_by: Sequence[str]) -> str | None:
+    def _on_disk(self) -> Snapshot:
+        newest = self.snapshot()
+        sync_commit(self.root, newest.version)
+        return newest
+
+    def drift(self, schema: pa.Schema, partition_by: Sequence[str], grows: bool) -> str | None:
         """Why rows of the schema do not fit the table: a type, a missing column, other partitions. None where they do.
 
-        A column that the table lacks is no drift: it is added.
+        A column that the table lacks is no drift where the table `grows`: then it is added.
         """
         from deltalake import Schema
 
@@ -300,6 +314,8 @@ class LakeTable:
             found.append(f"the type of {', '.join(changed)} changed")
         if dropped := [name for name in have if name not in want]:
             found.append(f"{', '.join(dropped)} of the table are gone")
+        if not grows and (fresh := [name for name in want if name not in have]):
+            found.append(f"the table has no {', '.join(fresh)}; schemaEvolution=\"addColumns\" on the target adds them")
         if snapshot.partition_by != list(partition_by):
             found.append(f"the table is partitioned by {', '.join(snapshot.partition_by) or 'nothing'}")
         return "; ".join(found) or None
@@ -313,7 +329,7 @@ class LakeTable:
         fields = [f for f in Schema.from_arrow(schema).fields if f.name not in have]
         if fields:
             snapshot._table.alter.add_columns(fields)
-            return self.snapshot()
+            return self._on_disk()
         return snapshot
 
 

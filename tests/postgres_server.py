@@ -15,7 +15,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,14 +48,18 @@ def postgres_server() -> Iterator[PostgresServer]:
             port = free.getsockname()[1]
         listening = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
         command = [programs / "postgres", "-D", root / "data", *listening]
-        with (root / "log").open("wb") as log:
-            server = subprocess.Popen(command, user=owner, cwd=root, stdout=log, stderr=log)
-        try:
+
+        def begin() -> subprocess.Popen[bytes]:
+            with (root / "log").open("ab") as log:
+                server = subprocess.Popen(command, user=owner, cwd=root, stdout=log, stderr=log)
             _await(server, port, root / "log")
-            yield PostgresServer(port)
+            return server
+
+        server = PostgresServer(port, begin)
+        try:
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)
-            server.wait(PATIENCE)
+            server.stop()
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -63,9 +67,20 @@ def postgres_server() -> Iterator[PostgresServer]:
 class PostgresServer:
     """`database` makes an empty database and returns its URL, as DATALAKE_LEDGER takes it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, begin: Callable[[], subprocess.Popen[bytes]]) -> None:
         self.port = port
+        self._begin = begin
+        self._process = begin()
         self._made = 0
+
+    def stop(self) -> None:
+        """At once, as a machine that fails: who is connected is cut off."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(PATIENCE)
+
+    def start_again(self) -> None:
+        """With everything that was committed."""
+        self._process = self._begin()
 
     def database(self) -> str:
         self._made += 1

@@ -10,12 +10,16 @@ from typing import Any
 import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from publishing import failpoints
 from publishing.lake import open_lake
+from publishing.ledger import Batch
 from publishing.verify import verify
 from resources.engine import Engine
+from stewardship import batch_decisions
 from tests.promised_feed import DATED, NUMBER, Feed
+from tests.steward_feed import APPROVER, StewardFeed
 
 READERS = {"parquet": pq.read_table, "orc": orc.read_table}
 PATTERN = f"{DATED}.*\\.csv"
@@ -107,3 +111,47 @@ def test_a_crash_around_an_export_ends_as_no_crash(
         stands = [row("d", 4)] if mode == "overwrite" else [row("a", 1, "1.10"), row("d", 4)]
         assert rows(feed, form, "2024-01-05") == stands, point
         assert differences(feed) == [], point
+
+
+def exported(feed: Feed) -> list[str]:
+    """The ids in every part that a reader's target holds, sorted."""
+    found = []
+    for part in (feed.settings.application_data / "app").rglob("part-*"):
+        if part.suffix == ".orc":
+            found += orc.read_table(part)["id"].to_pylist()
+        if part.suffix == ".csv":
+            found += [line.split(",")[0].strip('"') for line in part.read_text().splitlines()[1:]]
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    "target", ['<csv path="out" mode="append"/>', '<hive table="standardization.copy" format="orc" mode="append"/>']
+)
+@pytest.mark.parametrize("read", ["partition", "full"])
+def test_a_table_that_is_read_whole_again_is_exported_once(
+    engine: Engine, tmp_path: Path, target: str, read: str
+) -> None:
+    """The part of the earlier reading gives way to the newer one, and comes back when that is taken back."""
+    feed = StewardFeed(tmp_path, engine)
+    feed.define(pattern=f".*_{DATED}.csv")
+    feed.define_reader(read, target, '<filter source="t" condition="v &lt; 9"/>')
+    for name, lines in (("a_20240101", ("a,1", "x,10")), ("b_20240102", ("b,1",)), ("c_20240101", ("c,1",))):
+        feed.land(f"{name}.csv", "id,v", *lines)
+        feed.run()
+        feed.run("reader")
+    assert exported(feed) == ["a", "b", "c"]
+    feed.decide({"a_20240101.csv:2": {"v": "2"}}, name="reader")
+    feed.replay("reader")
+    assert exported(feed) == ["a", "b", "c", "x"]
+    feed.run("reader", reprocess=True)
+    assert exported(feed) == ["a", "b", "c", "x"]
+    with feed.open("reader") as (lake, pipeline):
+        assert verify(lake, feed.catalog()) == []
+        with lake.ledger.read() as session:
+            tables = select(Batch).where(Batch.origin == "table")
+            newest = session.scalars(tables.order_by(Batch.arrival.desc())).first()
+        assert newest is not None
+        batch_decisions.unpublish(lake, pipeline, APPROVER, [newest.key], "wrong")
+    feed.run("reader")
+    left = exported(feed)
+    assert {"a", "b", "c"} <= set(left) and len(left) == len(set(left))

@@ -256,11 +256,12 @@ def test_a_new_column_is_added_and_a_changed_type_is_held(feed: Feed) -> None:
     feed.define()
     feed.land("a.csv", "id,v", "a,1")
     feed.run()
-    feed.define(v=NUMBER, w=TEXT)
+    grows = APPEND.replace("/>", ' schemaEvolution="addColumns"/>')
+    feed.define(grows, v=NUMBER, w=TEXT)
     feed.land("b.csv", "id,v,w", "b,1,new")
     feed.run()
     assert feed.rows("staging.feed", "id", "w") == [("a", None), ("b", "new")]
-    feed.define(v=TEXT, w=TEXT)
+    feed.define(grows, v=TEXT, w=TEXT)
     feed.land("c.csv", "id,v,w", "c,abc,new")
     (held,) = feed.run()
     assert held.status == "held"

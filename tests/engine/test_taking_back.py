@@ -339,3 +339,24 @@ def test_a_merge_target_whose_table_forgot_its_versions_is_not_left_half_way(fee
             batch_decisions.unpublish(lake, pipeline, APPROVER, newest, "wrong")
     feed.run("reader")
     assert feed.rows("standardization.copy", "id") == ["aaa", "bbb", "ccc"]
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_merge_target_whose_definition_has_a_new_column_is_rebuilt_with_it_or_nothing_is_decided(
+    feed: StewardFeed, grows: bool
+) -> None:
+    target = MERGE.replace("/>", ' schemaEvolution="addColumns"/>') if grows else MERGE
+    feed.define(target)
+    for name in ("aaa", "bbb"):
+        feed.land(f"{name}.csv", "id,v", f"{name},1")
+        feed.run()
+    feed.define(target, steps='<derive source="s"><column name="w" expression="v + 1"/></derive>')
+    if grows:
+        feed.unpublish("bbb.csv")
+        assert feed.rows("staging.feed", "id", "w") == [("aaa", 2)]
+    else:
+        with pytest.raises(Refused, match="the table has no w"):
+            feed.unpublish("bbb.csv")
+        assert feed.rows("staging.feed", "id") == ["aaa", "bbb"]
+    feed.land("ccc.csv", "id,v", "ccc,1")
+    assert [b.status for b in feed.run()] == ["published" if grows else "held"]

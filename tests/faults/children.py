@@ -159,7 +159,8 @@ def start(
     started = feed.settings
     context = _context() if environment is None else multiprocessing.get_context("spawn")
     told, telling = context.Pipe(duplex=False)
-    asked = (started.config, started.data, name, (at, passing, int(by)), reprocess, telling, before, dict(given or {}))
+    where = (started.config, started.data, started.ledger)
+    asked = (where, name, (at, passing, int(by)), reprocess, telling, before, dict(given or {}))
     process = context.Process(target=_run, args=asked)
     with pytest.MonkeyPatch.context() as patched:
         for key, value in {} if environment is None else {"PYTHONPATH": str(PROJECT), **environment}.items():
@@ -175,8 +176,7 @@ def run(feed: Feed, name: str = "feed", reprocess: bool = False) -> list[dict[st
 
 
 def _run(
-    config: Path,
-    data: Path,
+    where: tuple[Path, Path, str | None],
     name: str,
     armed: tuple[str, int, int],
     reprocess: bool,
@@ -186,7 +186,8 @@ def _run(
 ) -> None:
     said = ""
     try:
-        settings = Settings(config, data, "sail")
+        config, data, ledger = where
+        settings = Settings(config, data, "sail", ledger=ledger)
         catalog = load_catalog(settings.config, registry())
         pipeline = catalog.pipeline("app", name)
         assert pipeline is not None

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from publishing import ledger
 from publishing.lake import open_lake
 from publishing.rebuild_ledger import rebuild
+from resources.settings import Settings
 from tests.faults.children import NO_ENGINE, PROJECT, feed_at, run, start
+from tests.postgres_server import postgres_server
 from tests.promised_feed import DATED, MERGE, NUMBER, Feed
 
 BESIDE = ("-wal", "-shm")
@@ -198,3 +201,40 @@ def test_one_batch_raises(tmp_path: Path) -> None:
     assert (again["status"], again["files"][0]["status"]) == ("published", "published")
     assert feed.statuses() == ["published", "published", "published"]
     assert feed.rows("staging.feed", "id") == ["a", "b", "x"]
+
+
+@dataclass(frozen=True)
+class OnPostgres(Feed):
+    """A feed whose ledger is in a database of a server."""
+
+    url: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        return replace(super().settings, ledger=self.url)
+
+
+def test_server_gone_in_the_middle(tmp_path: Path) -> None:
+    """The server of a ledger on PostgreSQL is gone in the middle of a run, and is back for the next
+
+    the run fails with LedgerUnreachable, which may be tried again; the next ends the same attempt, and each record is
+    there once
+    """
+    with postgres_server() as server:
+        feed = OnPostgres(tmp_path, NO_ENGINE, server.database())
+        feed.define(v={**NUMBER, "minimum": 2}, pattern=f".*_{DATED}.csv")
+        for number, point in enumerate(("claim.persisted", "attempt.opened", "target.committed", "outcome.journaled")):
+            feed.land(f"{number}_20240101.csv", "id,v", f"a{number},1", f"b{number},2")
+            child = start(feed, at=point, by=signal.SIGSTOP)
+            child.held()
+            server.stop()
+            child.go_on()
+            told = child.error()
+            assert told.startswith("LedgerUnreachable: the ledger postgresql+psycopg2://"), told
+            assert "then run again" in told.partition("\n")[0]
+            server.start_again()
+            (batch,) = run(feed)
+            assert (batch["attempt"], batch["counts"]["accepted"], batch["counts"]["quarantined"]) == (1, 1, 1)
+            assert run(feed) == []
+        assert feed.rows("staging.feed", "id") == ["b0", "b1", "b2", "b3"]
+        assert len(feed.rows("exceptions.feed", "state")) == 4
