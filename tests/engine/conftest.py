@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
 from resources.engine import Engine, open_engine
 from tests.delta_jars import CannotFetch, delta_jars_folder
+from tests.steward_desk import Desk, steward_desk
 
 
 @pytest.fixture(scope="session", params=["sail", pytest.param("spark", marks=pytest.mark.spark)])
@@ -28,3 +30,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
                     patch.setenv("DATALAKE_DELTA_JARS", str(delta_jars_folder()))
             opened = stack.enter_context(open_engine(name, remote))
         yield opened
+
+
+@pytest.fixture
+def desk(tmp_path: Path, engine: Engine) -> Iterator[Desk]:
+    with steward_desk(tmp_path, engine) as made:
+        yield made
