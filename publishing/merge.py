@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
 from processing import frame as f
@@ -22,8 +20,8 @@ from processing.compute import target_columns
 from processing.read_table import read_table_columns
 from publishing import failpoints
 from publishing.commit import committed, until_committed
+from publishing.contenders import others_lost
 from publishing.lake import Lake
-from publishing.ledger import Batch
 from publishing.manifest import staged_files
 from publishing.targets import Publication, not_standing, target_schema
 from resources.lake_table import DataFile, Snapshot
@@ -164,11 +162,13 @@ def stream_of(root: Path, files: Sequence[DataFile], schema: Any) -> Any:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def rebuild_needed(lake: Lake, target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> str | None:
+def rebuild_needed(
+    lake: Lake, target: CheckedTarget, position: int, files: Sequence[DataFile], given: Publication
+) -> str | None:
     """Why a merge target would have to forget a row, which only a rebuild can; None where it has to forget none.
 
     A reprocess that no longer accepts a record that stands there; a record that came back under another key: its row of
-    the old key would stay beside the new one; one that came back lower in the order: what had lost to it may win.
+    the old key would stay beside the new one; one that came back lower in the order, where what had lost to it may win.
     Asked before anything of the attempt is committed.
     """
     table = lake.table(target.asset)
@@ -185,7 +185,8 @@ def rebuild_needed(lake: Lake, target: CheckedTarget, files: Sequence[DataFile],
     if moved:
         return f"{moved} records stand in the merge target under another key"
     lowered = _lower_than_before(target, fresh, held)
-    if lowered and _others_stand(lake, snapshot, given):
+    own = (given.batch.id, *given.replays)  # what lost among the attempt's own does so again
+    if lowered and others_lost(lake, given.batch.pipeline, position, snapshot, own):
         return f"{lowered} keys of the merge target have a row that stood above what comes now"
     return None
 
@@ -251,14 +252,6 @@ def _lower_than_before(target: CheckedTarget, fresh: Any, held: Any) -> int:
     rows = both.take(pc.sort_indices(both, sort_keys=[(column, "descending") for column in (*order, _NEW)]))
     greatest = rows.select([*keys, _NEW]).group_by(keys, use_threads=False).aggregate([(_NEW, "first")])
     return int(pc.sum(pc.equal(greatest[f"{_NEW}_first"], 0)).as_py() or 0)
-
-
-def _others_stand(lake: Lake, snapshot: Snapshot, given: Publication) -> bool:
-    """Whether rows of another batch contended for the table's keys: what lost among the attempt's own does so again."""
-    own = (given.batch.id, *given.replays)
-    with lake.ledger.read() as session:
-        others = select(Batch.id).where(Batch.pipeline == given.batch.pipeline, Batch.id.not_in(own))
-        return any(snapshot.transaction(f"b:{each}") % 2 for each in session.scalars(others))
 
 
 def _staged(files: Sequence[DataFile], given: Publication, columns: Sequence[str]) -> Any:

@@ -47,7 +47,7 @@ def unfit(
             return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
         if chosen.mode != "merge" or REBUILD in waived:
             continue
-        if why := rebuild_needed(lake, target, files_of(given.manifest, position), given):
+        if why := rebuild_needed(lake, target, position, files_of(given.manifest, position), given):
             cost = rebuild_cost(lake, pipeline, target)
             return f"{REBUILD}: {why}, and a merge target forgets a row only by being rebuilt: {cost}"
     return None
@@ -91,7 +91,7 @@ def publish_targets(
                 continue
             table = lake.table(target.asset)
             if chosen.mode == "merge":
-                if rebuild_needed(lake, target, rows, given):
+                if rebuild_needed(lake, target, position, rows, given):
                     rebuild_for(lake, pipeline, position, rows, given)
                 merged = publish_merge(lake, pipeline, target, rows, given)
                 if merged.rebuilt:

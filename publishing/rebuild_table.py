@@ -22,6 +22,7 @@ from pipeline_xml.model import HiveTarget
 from processing import frame as f
 from publishing import failpoints
 from publishing.commit import until_committed
+from publishing.contenders import REBUILDS
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.merge import REBUILT
@@ -40,7 +41,6 @@ from publishing.targets import replaces_unit, target_schema, unit_name
 from resources.durable import fsync
 from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet
 
-COUNTER = "r:*"  # the transaction that counts how often a table was rebuilt
 _METADATA = {REBUILT: "true"}
 
 
@@ -143,10 +143,10 @@ def _made_aside(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, ro
 
 def _rebuild(lake: Lake, pipeline: CheckedPipeline, position: int, table: LakeTable) -> int:
     target = pipeline.targets[position]
-    number = table.snapshot().transaction(COUNTER) + 1
+    number = table.snapshot().transaction(REBUILDS) + 1
     metadata = {"datalake.pipeline": pipeline.key}
     if target.target.mode == "merge":
-        rebuild_merge(lake, pipeline, position, lambda _: {COUNTER: number}, lambda _: metadata, into=table)
+        rebuild_merge(lake, pipeline, position, lambda _: {REBUILDS: number}, lambda _: metadata, into=table)
         return table.snapshot().version
     root = lake.staged_root(pipeline.key, f"rebuild-{uuid.uuid4().hex}", 0)
     batches = _standing(lake, pipeline, target, table)
@@ -159,7 +159,7 @@ def _rebuild(lake: Lake, pipeline: CheckedPipeline, position: int, table: LakeTa
         failpoints.reached("rebuild.linked")
 
         def commit(snapshot: Snapshot) -> int:
-            return snapshot.commit(placed, snapshot.files(), {COUNTER: number}, {**metadata, **_METADATA})
+            return snapshot.commit(placed, snapshot.files(), {REBUILDS: number}, {**metadata, **_METADATA})
 
         version = until_committed(table, commit)
     finally:
