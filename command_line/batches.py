@@ -108,6 +108,26 @@ def unpublish_command(
             _told(at, checked, unpublish(at.lake, checked, actor, [batch], reason), as_json)
 
 
+@app.command("reread")
+def reread_command(
+    pipeline: Of,
+    batch: Named,
+    reason: Reason = "",
+    dry_run: Plans = False,
+    yes: Yes = False,
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """For a batch held by upstream_rewritten: take back all that came from its table; the next run reads it whole."""
+    from stewardship.batch_decisions import plan_reread, reread
+
+    with desk(token, as_json) as at:
+        checked = at.pipeline(pipeline)
+        plan = plan_reread(at.lake, checked, batch)
+        if actor := agreed(at, checked, "reread", plan, TAKE_BACK, _print_plan, dry_run, yes, as_json):
+            _told(at, checked, reread(at.lake, checked, actor, batch, reason), as_json)
+
+
 def restore_command(
     table: Annotated[str, typer.Argument(metavar="APP/LAYER.TABLE")],
     to: Annotated[str, typer.Option("--to", help="A version of the table, or the last batch that stays: key or id.")],
@@ -184,5 +204,7 @@ def _print_plan(plan: Plan) -> None:
         typer.echo(f"  {key}")
     for name, cost in plan.rebuilds.items():
         typer.echo(f"{name} is rebuilt: {cost}")
+    for name, read in plan.upstream.items():
+        typer.echo(f"{name} is read anew by the next run: {read}")
     for key in plan.newer:
         typer.echo(f"{key} stays, as of a later attempt than the one that stood there then")

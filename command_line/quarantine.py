@@ -246,6 +246,26 @@ def reject_command(
     _decide("reject", correction or [], batch, pipeline, reason, token, as_json)
 
 
+@app.command("revoke")
+def revoke_command(
+    correction: Annotated[list[str] | None, typer.Argument(metavar="[CORRECTION]...")] = None,
+    batch: Annotated[str | None, typer.Option("--batch", help="All that is approved for this batch and waits.")] = None,
+    reason: Reason = "",
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """Take back what was approved and has not taken effect, as another person than the one who proposed it."""
+    from stewardship.revoke import revoke
+
+    if bool(correction) == (batch is not None):
+        raise WrongUse("name what to revoke: corrections by id, or --batch BATCH")
+    with desk(token, as_json) as at:
+        found = at.pipeline_of(batch) if batch is not None else at.pipeline_of_corrections(correction or [])
+        actor = at.actor(found.key, "revoke")
+        done = revoke(at.lake, at.catalog, found, actor, reason, corrections=correction or (), batch=batch)
+        show(as_json, done.as_dict(), lambda: report.print_revoked(done))
+
+
 def _decide(
     action: str, ids: list[str], batch: str | None, pipeline: str | None, reason: str, token: str | None, as_json: bool
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stewardship.batches import BatchLine, BatchPage
     from stewardship.correct import Proposal
     from stewardship.quarantine import BatchView, Change, RecordView
+    from stewardship.revoke import Revoked
 
 
 def console() -> Console:
@@ -118,6 +119,9 @@ def print_record(view: RecordView) -> None:
         if each.verdict:
             v = each.verdict
             out.print(f"    {v['made_at']}: {v['verdict']} by {v['actor']}: {v['reason']}", markup=False)
+        if each.revoked:
+            r = each.revoked
+            out.print(f"    {r['made_at']}: revoked by {r['actor']}: {r['reason']}", markup=False)
         if each.replay:
             out.print(f"    replay {each.replay['key']}: {each.replay['status']}", markup=False)
 
@@ -155,6 +159,14 @@ def print_proposal(done: Proposal) -> None:
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         say(f"{verdict.correction}: {verdict.kind} of {verdict.records} records {verdict.verdict}")
+
+
+def print_revoked(done: Revoked) -> None:
+    say(f"{', '.join(done.corrections)}: revoked, {done.records} records can be corrected anew")
+    for key in done.withdrawn:
+        say(f"  the replay {key} is withdrawn; what else it held waits for the next one")
+    for key in done.reopened:
+        say(f"  {key} is not held with it any more: lake run {done.pipeline} computes its next attempt")
 
 
 def print_audit(entries: Sequence[Entry]) -> None:

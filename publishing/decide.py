@@ -100,9 +100,11 @@ def release(
     return made
 
 
-def withdraw(lake: Lake, session: Session, batch: Batch, by: Decider) -> BatchDecision:
-    """Closes a held or failed batch: its files may be delivered again."""
-    if batch.status not in ("held", FAILED):
+def withdraw(
+    lake: Lake, session: Session, batch: Batch, by: Decider, of: Sequence[str] = ("held", FAILED)
+) -> BatchDecision:
+    """Closes a batch in one of these statuses, held or failed: its files may be delivered again."""
+    if batch.status not in of:
         raise CannotDecide(f"{batch.key} is {batch.status}; what is held or failed is withdrawn, else un-published")
     made = _decide(session, batch, WITHDRAW, by, {})
     batch.status = WITHDRAWING

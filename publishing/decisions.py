@@ -17,6 +17,7 @@ from publishing.ledger import Base
 PROPOSED = "proposed"
 APPROVED = "approved"
 REJECTED = "rejected"
+REVOKED = "revoked"  # approved, and taken back before it took effect
 # states of a touched record beside those
 REPLAYED = "replayed"
 FAILED = "failed"  # replayed and rejected again: back in quarantine, its tries counted
@@ -52,7 +53,7 @@ class QuarantinedBatch(Base):
 class Correction(Base):
     """One decision over records of one quarantined batch: new values (correct), or giving them up (discard).
 
-    `state` is proposed, approved, rejected or withdrawn. `sealed` names its file below the journal. An approved one
+    `state` is proposed, approved, rejected or revoked. `sealed` names its file below the journal. An approved one
     belongs to one replay batch, `replay_id`, from the moment that batch is persisted. `fate` is what became of its
     records; of some of them another state may stand in their own rows.
     """

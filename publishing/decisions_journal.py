@@ -24,6 +24,11 @@ _VERDICT = table(
     column("correction_id", String), column("verdict", String), column("actor", String), column("role", String),
     column("reason", String), column("made_at", DateTime),
 )  # fmt: skip
+_REVOCATION = table(
+    "revocation",
+    column("correction_id", String), column("actor", String), column("role", String), column("reason", String),
+    column("made_at", DateTime),
+)  # fmt: skip
 ASSIGNMENT = table(
     "assignment",
     column("id", Integer), column("batch_id", String), column("record_id", String), column("assignee", String),
@@ -40,12 +45,13 @@ def assignments(session: Session, pipeline: str | None = None) -> Sequence[Any]:
 
 
 def decisions_made(session: Session, pipeline: str) -> int:
-    """How many corrections, verdicts, assignments and decisions over batches there are of a pipeline."""
+    """How many corrections, verdicts, revocations, assignments and decisions over batches there are of a pipeline."""
     own = select(Batch.id).where(Batch.pipeline == pipeline)
     corrections = select(Correction.id).where(Correction.pipeline == pipeline)
     counted = [
         select(func.count()).select_from(Correction).where(Correction.pipeline == pipeline),
         select(func.count()).select_from(_VERDICT).where(_VERDICT.c.correction_id.in_(corrections)),
+        select(func.count()).select_from(_REVOCATION).where(_REVOCATION.c.correction_id.in_(corrections)),
         select(func.count()).select_from(ASSIGNMENT).where(ASSIGNMENT.c.batch_id.in_(own)),
         select(func.count()).select_from(BatchDecision).where(BatchDecision.batch_id.in_(own)),
     ]
@@ -53,17 +59,22 @@ def decisions_made(session: Session, pipeline: str) -> int:
 
 
 def journal_decisions(lake: Lake, pipeline: str | None = None) -> None:
-    """Writes the corrections, verdicts, assignments and decisions that the journal lacks, of one pipeline or of all."""
+    """Writes the corrections, verdicts, revocations, assignments and decisions that the journal lacks, of one pipeline
+    or of all.
+    """
     with lake.ledger.read() as session:
         corrections = select(Correction)
         verdicts = select(Correction, _VERDICT).join(_VERDICT, _VERDICT.c.correction_id == Correction.id)
+        revocations = select(Correction, _REVOCATION).join(_REVOCATION, _REVOCATION.c.correction_id == Correction.id)
         decisions = select(BatchDecision, Batch.pipeline).join(Batch, Batch.id == BatchDecision.batch_id)
         if pipeline is not None:
             corrections = corrections.where(Correction.pipeline == pipeline)
             verdicts = verdicts.where(Correction.pipeline == pipeline)
+            revocations = revocations.where(Correction.pipeline == pipeline)
             decisions = decisions.where(Batch.pipeline == pipeline)
         entries = [(correction_entry(row), _correction(row)) for row in session.scalars(corrections)]
         entries += [(verdict_entry(row[0]), _verdict(row)) for row in session.execute(verdicts)]
+        entries += [(revocation_entry(row[0]), _revocation(row)) for row in session.execute(revocations)]
         entries += [_decision(row, of) for row, of in session.execute(decisions)]
         entries += [(assignment_entry(row.pipeline, row), _assignment(row)) for row in assignments(session, pipeline)]
     for name, document in entries:
@@ -84,6 +95,10 @@ def correction_entry(correction: Correction) -> str:
 
 def verdict_entry(correction: Correction) -> str:
     return f"{correction.pipeline}/{correction.batch_id}/correction-{correction.id}.verdict.json"
+
+
+def revocation_entry(correction: Correction) -> str:
+    return f"{correction.pipeline}/{correction.batch_id}/correction-{correction.id}.revoked.json"
 
 
 def _correction(row: Correction) -> dict[str, Any]:
@@ -110,6 +125,16 @@ def _verdict(row: Any) -> dict[str, Any]:
         "role": row.role,
         "reason": row.reason,
         "made_at": made_at.isoformat(),
+    }
+
+
+def _revocation(row: Any) -> dict[str, Any]:
+    return {
+        "correction": row.correction_id,
+        "actor": row.actor,
+        "role": row.role,
+        "reason": row.reason,
+        "made_at": row.made_at.isoformat(),
     }
 
 

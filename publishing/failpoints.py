@@ -40,7 +40,7 @@ POINTS: Mapping[str, str] = {
     "rebuild.linked": "the files of a table that is made again stand in its folder, uncommitted",
     "export.written": "the export's file stands in its folder, unnamed by its manifest",
     "export.published": "the export's manifest names the new file, the old one still stands",
-    "decision.made": "a decision over batches is in the ledger, not in the journal, and nothing was done about it",
+    "decision.made": "a decision is in the ledger, not in the journal, and nothing was done about it",
     "takeback.target": "a target has taken batches back",
     "takeback.quarantine": "targets and quarantine have taken batches back, the ledger has not",
     "outcome.journaled": "the outcome is in the journal, the ledger still calls the batch open",

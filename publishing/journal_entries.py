@@ -4,6 +4,7 @@
     reopened/<app>/<pipeline>/<digest>.json
     audit/<number>.json
     landing/<app>/<zone>/<decision>[.ended].json
+    reruns/<app>/<pipeline>/<number>.json
     runs/<app>/<pipeline>/<thousands>/<number>.<what>.json    the newest of each pipeline only
     <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, recount-<table>-<version>.json,
                              <kind>-<id>[.<what>].json
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from publishing.claim_entries import CLAIMS
+from publishing.decisions import Rerun
+from publishing.journal import Journal
 from publishing.lake import Lake
 from publishing.ledger import now
 from publishing.run_entries import RUNS
@@ -27,7 +30,8 @@ from publishing.run_entries import RUNS
 REOPENED = "reopened"
 AUDIT = "audit"
 LANDING = "landing"
-BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS, LANDING)  # folders of the journal that are no application's
+RERUNS = "reruns"
+BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS, LANDING, RERUNS)  # folders of the journal that are no application's
 Document = dict[str, Any]
 _RECOUNT = re.compile(r"recount-(.+)-\d{20}\.json")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})\.(opened|manifest|scanned|outcome)\.json")
@@ -59,7 +63,8 @@ class Entries:
     """All by id: `copied` are claims whose files were copied, `reopened` the attempts that a batch was asked for.
 
     `taken_back` says when a batch was out of every target; `newest_runs` when the newest run of a pipeline began;
-    `asked_for` the attempts (batch, number) that were asked for because of a correction.
+    `asked_for` the attempts (batch, number) that were asked for because of a correction; `reruns_done` the newest rerun
+    of each pipeline that was seen to.
     """
 
     batches: dict[str, BatchEntries] = field(default_factory=dict)
@@ -69,12 +74,18 @@ class Entries:
     taken_back: dict[str, str] = field(default_factory=dict)
     asked_for: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     newest_runs: dict[str, str] = field(default_factory=dict)
+    reruns_done: dict[str, Document] = field(default_factory=dict)
     audit: list[Document] = field(default_factory=list)
     landing: list[Document] = field(default_factory=list)
 
+    def is_replay(self, batch_id: str) -> bool:
+        """Whether a batch is a replay of its own."""
+        found = self.batches.get(batch_id)
+        return found is not None and found.batch is not None and found.batch["origin"] == "replay"
+
     def handed_over(self, replay: BatchEntries) -> bool:
         """Whether the batch of its records was asked for because of its corrections, before it ended itself."""
-        if replay.batch is None or replay.batch["origin"] != "replay":
+        if replay.batch is None or not self.is_replay(replay.id):
             return False
         ended = any("outcome" in each for each in replay.attempts.values())
         return not ended and set(replay.batch["window"]["corrections"]) <= self.asked_for.keys()
@@ -110,6 +121,13 @@ def journal_reopened(
     lake.journal.write(f"{REOPENED}/{pipeline}/{digest}.json", {**content, "at": now().isoformat()})
 
 
+def journal_rerun_done(journal: Journal, rerun: Rerun) -> None:
+    """That this rerun of a pipeline, and all that were asked for before it, are seen to."""
+    content = {"pipeline": rerun.pipeline, "number": rerun.id, "business_date": rerun.business_date.isoformat()}
+    name = f"{RERUNS}/{rerun.pipeline}/{rerun.id:012d}.json"
+    journal.write(name, {**content, "cause": rerun.cause, "asked_at": rerun.asked_at.isoformat()})
+
+
 def read_journal(root: Path) -> Entries:
     """All entries below a journal's root. Of manifests, the largest, only which corrections they obeyed."""
     found = Entries()
@@ -122,6 +140,9 @@ def read_journal(root: Path) -> Entries:
             found.audit.append(_read(path))
         elif parts[0] == LANDING:
             found.landing.append(_read(path))
+        elif parts[0] == RERUNS and len(parts) == 4:
+            done = _read(path)  # in the order of their numbers
+            found.reruns_done[done["pipeline"]] = done
         elif parts[0] == CLAIMS and len(parts) == 4:
             document = _read(path)
             kind = found.copied if path.name.endswith(".copied.json") else found.claims

@@ -32,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0009"
+HEAD = "0010"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 

@@ -88,6 +88,10 @@ def decision_events(lake: Lake, pipeline: str) -> list[dict[str, Any]]:
         if verdict is not None:
             told = {**verdict, "records": proposed["records"]}
             found.append(_decision(lake, pipeline, batch_id, identity, verdict["verdict"], told))
+        revoked = _entry(lake, f"{pipeline}/{batch_id}/correction-{identity}.revoked.json")
+        if revoked is not None:
+            told = {**revoked, "records": proposed["records"]}
+            found.append(_decision(lake, pipeline, batch_id, identity, "revoked", told))
     for batch_id, identity in decided:
         decision = _entry(lake, f"{pipeline}/{batch_id}/decision-{identity}.json")
         if decision is not None:

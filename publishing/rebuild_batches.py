@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.ledger import Attempt, Batch, Claim, Delivery, LandedFile, Look
@@ -47,7 +47,7 @@ def restore_batches(session: Session, entries: Entries) -> None:
     _replaced(session, entries, taken)
     _replays(session, entries, taken)
     session.flush()
-    _go_on_above(session)
+    go_on_above(session, LandedFile.arrival)
 
 
 def batch_documents(entries: Entries) -> dict[str, Document]:
@@ -234,9 +234,9 @@ def _replays(session: Session, entries: Entries, taken: Mapping[str, list[Moment
             replay.status, replay.reason = "superseded", later[0][1]
 
 
-def _go_on_above(session: Session) -> None:
-    """The next arrival is above all of them: SQLite does so by itself, PostgreSQL counts apart."""
-    newest = session.scalar(select(func.max(LandedFile.arrival)))
+def go_on_above(session: Session, numbers: InstrumentedAttribute[int]) -> None:
+    """The next number is above all of them: SQLite does so by itself, PostgreSQL counts apart."""
+    newest = session.scalar(select(func.max(numbers)))
     if newest is not None and session.get_bind().dialect.name == "postgresql":
-        sequence = "pg_get_serial_sequence('landed_file', 'arrival')"
+        sequence = f"pg_get_serial_sequence('{numbers.class_.__tablename__}', '{numbers.key}')"
         session.execute(text(f"SELECT setval({sequence}, :newest)"), {"newest": newest})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -18,6 +18,7 @@ from publishing.journal_entries import BatchEntries, Document, Entries, ended_at
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from publishing.quarantined import count_entries, store_counted
+from publishing.rebuild_batches import go_on_above
 from publishing.units import GONE
 
 VERDICTS = {"approved": d.APPROVED, "rejected": d.REJECTED}
@@ -28,7 +29,7 @@ def restore_decisions(session: Session, entries: Entries) -> None:
     used = published_by(entries)
     for each in entries.batches.values():
         for document in each.of_kind("correction"):
-            session.add(_correction(document, each, used))
+            session.add(_correction(document, each, used, entries))
         for document in each.of_kind("decision"):
             session.add(
                 BatchDecision(
@@ -77,21 +78,25 @@ def _alone(entries: Entries, replay: str, document: Document) -> bool:
     return moment is not None and moment != entries.taken_back.get(document["window"]["source"])
 
 
-def _correction(document: Document, of: BatchEntries, used: dict[str, str]) -> Correction:
+def _correction(document: Document, of: BatchEntries, used: dict[str, str], entries: Entries) -> Correction:
+    revoked = f"correction-{document['correction']}.revoked.json" in of.others
+    belongs_to = used.get(document["correction"]) if document["kind"] == d.CORRECT else None
+    if revoked and not (belongs_to and entries.is_replay(belongs_to)):
+        belongs_to = None  # an attempt was asked for because of it, and reads the records without it
     verdict = of.others.get(f"correction-{document['correction']}.verdict.json")
     return Correction(
         id=document["correction"],
         pipeline=document["pipeline"],
         batch_id=document["batch"],
         kind=document["kind"],
-        state=VERDICTS[verdict["verdict"]] if verdict else d.PROPOSED,
+        state=d.REVOKED if revoked else VERDICTS[verdict["verdict"]] if verdict else d.PROPOSED,
         records=document["records"],
         actor=document["actor"],
         role=document["role"],
         reason=document["reason"],
         made_at=datetime.fromisoformat(document["made_at"]),
         sealed=document["sealed"],
-        replay_id=used.get(document["correction"]) if document["kind"] == d.CORRECT else None,
+        replay_id=belongs_to,
     )
 
 
@@ -152,7 +157,16 @@ def _standing(lake: Lake, pipeline: str, records: list[str]) -> Iterator[tuple[s
 
 
 def restore_reruns(session: Session, entries: Entries, catalog: Catalog) -> None:
-    """Readers of what changed by a decision, a reprocess or a replay, where none of their runs began since."""
+    """Readers of what changed by a decision, a reprocess or a replay, where none of their runs began since and none was
+    asked for; and what they were asked for before.
+    """
+    for done in entries.reruns_done.values():
+        asked = datetime.fromisoformat(done["asked_at"])
+        day = date.fromisoformat(done["business_date"])
+        told = {"pipeline": done["pipeline"], "business_date": day, "cause": done["cause"], "asked_at": asked}
+        session.add(Rerun(id=done["number"], done=True, **told))
+    session.flush()
+    go_on_above(session, Rerun.id)
     written: dict[Any, list[str]] = {}
     for application in catalog.applications:
         for pipeline in application.pipelines:
@@ -171,7 +185,10 @@ def restore_reruns(session: Session, entries: Entries, catalog: Catalog) -> None
         last = max(moments, default="")
         readers = {reader for target in writer.targets for reader in written.get(target.asset, ())}
         for reader in sorted(readers):
-            if last and entries.newest_runs.get(reader, "") < last:
-                asked = datetime.fromisoformat(last).replace(tzinfo=None)
+            if not last or entries.newest_runs.get(reader, "") >= last:
+                continue
+            asked = datetime.fromisoformat(last).replace(tzinfo=None)
+            seen_to = entries.reruns_done.get(reader)
+            if seen_to is None or datetime.fromisoformat(seen_to["asked_at"]) < asked:
                 cause = f"{batch.key} changed; asked again when the ledger was made again"
                 session.add(Rerun(pipeline=reader, business_date=batch.business_date, cause=cause, asked_at=asked))

@@ -13,6 +13,8 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from publishing.decisions import APPROVED, CORRECT, Correction, QuarantinedBatch, Rerun, TouchedRecord
+from publishing.journal import Journal
+from publishing.journal_entries import journal_rerun_done
 from publishing.ledger import Batch, Ledger
 from publishing.moved import GAVE_WAY
 
@@ -122,8 +124,17 @@ def asked_reruns(ledger: Ledger, pipelines: Collection[str]) -> dict[str, Sequen
     return dict(found)
 
 
-def reruns_done(ledger: Ledger, up_to: Mapping[str, int]) -> None:
-    """Marks the reruns of each pipeline as seen to, up to and with that id."""
+def reruns_done(ledger: Ledger, journal: Journal, up_to: Mapping[str, int]) -> None:
+    """Marks the reruns of each pipeline as seen to, up to and with that id; in the journal first.
+
+    A ledger that is made again asks for none of them once more, and counts on from there.
+    """
+    with ledger.read() as session:
+        for pipeline, number in up_to.items():
+            seen = Rerun.pipeline == pipeline, Rerun.id <= number, Rerun.done.is_(False)
+            newest = session.scalar(select(Rerun).where(*seen).order_by(Rerun.id.desc()).limit(1))
+            if newest is not None:
+                journal_rerun_done(journal, newest)
     with ledger.write() as session:
         for pipeline, number in up_to.items():
             session.execute(

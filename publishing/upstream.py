@@ -143,7 +143,7 @@ def _persist_changes(
             return
         day = min(by_day, default=period_end(now().date().isoformat(), pipeline.pipeline.metadata.grain))
         reason = f"{REWRITTEN}: {'; '.join(sorted(rewritten))}; partitions: " + ", ".join(map(str, by_day))
-        reason += f"; to read it anew: {_anew(pipeline)}"
+        reason += f"; to read it anew: lake batches reread {pipeline.key} BATCH"
         _persist(lake, pipeline, [(day, Window(name, "changes", snapshot.version, since))], reason)
         return
     windows = [
@@ -167,15 +167,6 @@ def _holds(lake: Lake, pipeline: str) -> bool:
     with lake.ledger.read() as session:
         held = select(Batch.id).where(Batch.pipeline == pipeline, Batch.reason.like(f"{REWRITTEN}%"))
         return session.scalars(held.where(Batch.status.in_(("open", "held"))).limit(1)).first() is not None
-
-
-def _anew(pipeline: CheckedPipeline) -> str:
-    """What takes back all that a pipeline read of its table, and reads it from its start; as commands."""
-    written = next((t.asset for t in pipeline.targets if isinstance(t.target, HiveTarget)), None)
-    back = f"lake batches unpublish {pipeline.key} BATCH of each that is published"
-    if written is not None:
-        back = f"lake restore {written[0]}/{'.'.join(written[1:])} --to 0"
-    return f"{back}, lake batches withdraw {pipeline.key} of this one, lake run {pipeline.key}"
 
 
 def _only_more(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from publishing.journal import Journal
 from publishing.ledger import Ledger
 from publishing.standing import asked_reruns, reruns_done
 from resources.settings import Settings
@@ -50,7 +51,7 @@ def reruns_in(settings: Settings, pipelines: Collection[str]) -> Reruns:
     def done(up_to: Mapping[str, int]) -> None:
         ledger = Ledger.of(settings)
         try:
-            reruns_done(ledger, up_to)
+            reruns_done(ledger, Journal(settings.data / "journal"), up_to)
         finally:
             ledger.close()
 

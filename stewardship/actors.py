@@ -26,7 +26,7 @@ SHORTEST_KEY = 32  # bytes: a key shorter than the hash of HS256 can be guessed 
 ALGORITHM = "HS256"
 LONGEST_NAME = 200
 LONGEST_REASON = 500
-# What each action needs. Approving and rejecting: the roles of the workflow's <approval>, else approver.
+# What each action needs. Approving, rejecting and revoking: the roles of the workflow's <approval>, else approver.
 NEEDS: Mapping[str, tuple[Role, ...]] = {
     "assign": (STEWARD, APPROVER),
     "correct": (STEWARD,),
@@ -36,10 +36,12 @@ NEEDS: Mapping[str, tuple[Role, ...]] = {
     "replay": (STEWARD, APPROVER),
     "approve": (APPROVER,),
     "reject": (APPROVER,),
+    "revoke": (APPROVER,),
     "release": (APPROVER,),
     "withdraw": (APPROVER,),
     "unpublish": (APPROVER,),
     "restore": (APPROVER,),
+    "reread": (APPROVER,),
     "rebuild": (APPROVER,),
     "reveal": (AUDITOR,),
     "pause": (STEWARD, APPROVER),
@@ -103,7 +105,7 @@ def actor_for(catalog: Catalog, pipeline: str, action: str, token: str | None, s
 def roles_for(catalog: Catalog, pipeline: str, action: str) -> tuple[Role, ...]:
     """The roles of which one is needed."""
     workflow = catalog.workflow(pipeline)
-    if action in ("approve", "reject") and workflow is not None:
+    if action in ("approve", "reject", "revoke") and workflow is not None:
         return tuple(role for role in ROLES if role in workflow.approval_roles and role != AUDITOR) or NEEDS[action]
     return NEEDS[action]
 

@@ -18,7 +18,7 @@ from publishing.quarantine import HELD, OPEN
 from stewardship import audit
 from stewardship.actors import Actor, reason_of, require
 from stewardship.batches import find_batch
-from stewardship.journaled import journal_all
+from stewardship.journaled import journal_decided
 from stewardship.refused import NotAllowed, NotFound, Refused
 from stewardship.stores import Approval
 
@@ -63,7 +63,7 @@ def decide(
         for row in chosen:
             _decide(session, lake, actor, action, reason, row)
         verdicts = [Verdict(row.id, row.batch_id, row.kind, ACTIONS[action], row.records) for row in chosen]
-    journal_all(lake, pipeline.key)
+    journal_decided(lake, pipeline.key)
     if any(v.kind == DISCARD and v.verdict == APPROVED for v in verdicts):
         from publishing.corrections import apply_discards
 

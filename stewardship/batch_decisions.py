@@ -1,9 +1,9 @@
-"""Decisions over whole batches: release, withdraw, un-publish, restore a table; each audited in its own transaction."""
+"""Decisions over whole batches: release, withdraw, un-publish, restore or reread a table; each audited with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -11,18 +11,19 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import Catalog, CheckedPipeline
 from pipeline_xml.model import HiveTarget
-from publishing import decide, failpoints
+from publishing import decide
 from publishing.decisions import BatchDecision, Rerun
 from publishing.lake import Lake
-from publishing.ledger import Attempt, Batch
+from publishing.ledger import Attempt, Batch, now
 from publishing.rebuild_merge import CannotRebuild, Cost, rebuild_cost, require_rebuild
 from publishing.replay import REPLAY
 from publishing.taking_back import finish_taking_back, stand
 from publishing.units import of_unit
+from publishing.upstream import REWRITTEN
 from resources.lake_table import LakeTable
 from stewardship import audit
 from stewardship.actors import Actor, reason_of, require
-from stewardship.journaled import journal_all
+from stewardship.journaled import journal_decided
 from stewardship.refused import NotFound, Refused
 
 
@@ -30,7 +31,8 @@ from stewardship.refused import NotFound, Refused
 class Plan:
     """What a restore, or an un-publishing, does: the batches that go, the newest first, and what rebuilding costs.
 
-    `newer` are batches that stay, but as of a later attempt than the one that stood there then.
+    `newer` are batches that stay, but as of a later attempt than the one that stood there then. `upstream`: what is
+    read anew afterwards, by table.
     """
 
     pipeline: str
@@ -38,6 +40,7 @@ class Plan:
     targets: tuple[str, ...]
     rebuilds: Mapping[str, Cost]
     newer: tuple[str, ...] = ()
+    upstream: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -46,6 +49,7 @@ class Plan:
             "targets": list(self.targets),
             "rebuilds": {name: str(cost) for name, cost in self.rebuilds.items()},
             "newer": list(self.newer),
+            "upstream": dict(self.upstream),
         }
 
 
@@ -143,6 +147,48 @@ def unpublish(
         return decide.unpublish(lake, session, batches, _decider(actor, reason))
 
     return _taken_back(lake, pipeline, actor, "unpublish", reason, decided)
+
+
+def plan_reread(lake: Lake, pipeline: CheckedPipeline, name: str) -> Plan:
+    """What `reread` would take back; `upstream` is what the next run reads instead."""
+    with lake.ledger.read() as session:
+        going = _read_before(session, pipeline.key, find_any(session, pipeline.key, name))
+        plan = _plan(lake, pipeline, going)
+    upstream = pipeline.driving.upstream
+    table = lake.table(upstream) if upstream is not None else None
+    if upstream is None or table is None or not table.exists:
+        return plan
+    files = table.snapshot().files()
+    cost = f"{sum(f.records for f in files):,} rows, {len(files)} files, {sum(f.size for f in files):,} bytes"
+    return replace(plan, upstream={"/".join(upstream): cost})
+
+
+def reread(lake: Lake, pipeline: CheckedPipeline, actor: Actor, name: str, reason: str) -> list[str]:
+    """Of a batch that is held because its table was rewritten: takes back all that the pipeline wrote from that table.
+
+    The next run, which is asked for, finds nothing read of it and reads it whole. The keys of the batches that went.
+    """
+
+    def decided(session: Session) -> list[BatchDecision]:
+        held = find_any(session, pipeline.key, name)
+        going = _read_before(session, pipeline.key, held)
+        _require_rebuilds(lake, pipeline, going)
+        cause = f"{held.key}: its table is read anew"
+        session.add(Rerun(pipeline=pipeline.key, business_date=held.business_date, cause=cause, asked_at=now()))
+        return decide.unpublish(lake, session, going, _decider(actor, reason), decide.RESTORED)
+
+    return _taken_back(lake, pipeline, actor, "reread", reason, decided)
+
+
+def _read_before(session: Session, pipeline: str, held: Batch) -> list[Batch]:
+    """The held batch and all others that came from its table and are not taken back, the newest first."""
+    if held.status != "held" or not (held.reason or "").startswith(REWRITTEN):
+        raise Refused(
+            f"{held.key} is {held.status}{f', {held.reason}' if held.reason else ''}; a table is read anew for a batch "
+            f"that is held by {REWRITTEN}"
+        )
+    chosen = select(Batch).where(Batch.pipeline == pipeline, Batch.origin == "table", Batch.status.in_(decide.RESTORED))
+    return list(session.scalars(chosen.order_by(Batch.arrival.desc(), Batch.id)))
 
 
 def writer_of(catalog: Catalog, application: str, layer: str, table: str) -> tuple[CheckedPipeline, int]:
@@ -321,6 +367,5 @@ def _decided(
             details = {"batch": batches[decision.batch_id], "reason": reason, "waivers": decision.waivers}
             audit.append(session, lake, actor, action, decision.batch_id, details)
         keys = [batches[decision.batch_id] for decision in made]
-    failpoints.reached("decision.made")
-    journal_all(lake, pipeline)
+    journal_decided(lake, pipeline)
     return keys

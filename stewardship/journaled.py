@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from publishing import failpoints
 from publishing.decisions_journal import journal_decisions
 from publishing.lake import Lake
 from publishing.ops import write_down
 from stewardship import audit
+
+
+def journal_decided(lake: Lake, pipeline: str) -> None:
+    """`journal_all` once a decision over batches or corrections is committed."""
+    failpoints.reached("decision.made")
+    journal_all(lake, pipeline)
 
 
 def journal_all(lake: Lake, pipeline: str | None = None) -> None:

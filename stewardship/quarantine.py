@@ -22,7 +22,7 @@ from stewardship.entries import Entry, entry_of, find, page, read_page
 from stewardship.payloads import HIDDEN, SEALED, Payloads, fields, masked
 from stewardship.refused import NotFound, Refused
 from stewardship.sla import moment
-from stewardship.stores import Approval, Assignment
+from stewardship.stores import Approval, Assignment, Revocation
 
 SET, NEW, WAS = "set:", "new:", "was:"  # the columns of a sealed set of changes, before a field's name
 
@@ -59,7 +59,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionLine:
-    """A correction or discard that the record is part of, its verdict and the replay it belongs to."""
+    """A correction or discard that the record is part of, its verdict, who revoked it, the replay it belongs to."""
 
     correction: str
     kind: str
@@ -71,6 +71,7 @@ class CorrectionLine:
     changes: tuple[Change, ...]
     verdict: Mapping[str, str] | None
     replay: Mapping[str, str] | None
+    revoked: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def _corrections(
         changes = _changes(lake, catalog, row, record_id, clear)
         if changes is None:
             continue
-        verdict = session.get(Approval, row.id)
+        verdict, revoked = session.get(Approval, row.id), session.get(Revocation, row.id)
         replay = session.get(Batch, row.replay_id) if row.replay_id else None
         lines.append(
             CorrectionLine(
@@ -221,21 +222,16 @@ def _corrections(
                 reason=row.reason,
                 made_at=moment(row.made_at),
                 changes=changes,
-                verdict=_verdict(verdict) if verdict else None,
+                verdict={"verdict": verdict.verdict, **_by(verdict)} if verdict else None,
                 replay={"batch": replay.id, "key": replay.key, "status": replay.status} if replay else None,
+                revoked=_by(revoked) if revoked else None,
             )
         )
     return tuple(lines)
 
 
-def _verdict(row: Approval) -> dict[str, str]:
-    return {
-        "verdict": row.verdict,
-        "actor": row.actor,
-        "role": row.role,
-        "reason": row.reason,
-        "made_at": moment(row.made_at),
-    }
+def _by(row: Approval | Revocation) -> dict[str, str]:
+    return {"actor": row.actor, "role": row.role, "reason": row.reason, "made_at": moment(row.made_at)}
 
 
 def _changes(

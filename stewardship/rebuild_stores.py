@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from publishing.journal_entries import Entries
 from publishing.ledger import Batch
-from stewardship.stores import Approval, Assignment, Audit, Escalation, Replay
+from stewardship.stores import Approval, Assignment, Audit, Escalation, Replay, Revocation
 
 
 def restore_stores(session: Session, entries: Entries) -> None:
-    """Assignments, verdicts, escalations, replays and the audit trail."""
+    """Assignments, verdicts, revocations, escalations, replays and the audit trail."""
     for each in entries.batches.values():
         _assignments(session, each.of_kind("assignment"))
         for document in each.of_kind("escalation"):
@@ -32,6 +32,10 @@ def restore_stores(session: Session, entries: Entries) -> None:
                         made_at=datetime.fromisoformat(document["made_at"]),
                     )
                 )
+            if name.endswith(".revoked.json"):
+                made_at = datetime.fromisoformat(document["made_at"])
+                by = {each: document[each] for each in ("actor", "role", "reason")}
+                session.add(Revocation(correction_id=document["correction"], made_at=made_at, **by))
     for document in sorted(entries.audit, key=lambda entry: entry["seq"]):
         session.add(Audit(**document))
         if document["action"] == "replay" and "batch" in document["details"]:

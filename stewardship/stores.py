@@ -36,6 +36,17 @@ class Approval(Base):
     made_at: Mapped[datetime]
 
 
+class Revocation(Base):
+    """That an approved correction was taken back before it took effect, by somebody who did not make it."""
+
+    __tablename__ = "revocation"
+    correction_id: Mapped[str] = mapped_column(ForeignKey("correction.id"), primary_key=True)
+    actor: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(50))
+    reason: Mapped[str] = mapped_column(String(500))
+    made_at: Mapped[datetime]
+
+
 class Replay(Base):
     """A replay that was asked for: its batch of origin `replay`, or the next attempt of an overwrite unit's batch."""
 

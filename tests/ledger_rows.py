@@ -13,14 +13,14 @@ from publishing.ledger import Attempt, Base, Batch, Claim, Delivery, LandedFile,
 from publishing.rebuild_ledger import Rebuilt, rebuild
 from publishing.verify import verify
 from stewardship.rebuild_stores import restore_stores
-from stewardship.stores import Approval, Assignment, Audit, Escalation
+from stewardship.stores import Approval, Assignment, Audit, Escalation, Revocation
 from tests.promised_feed import Feed
 
 # Every table; what is numbered by the database, and what says only when it was told, is no part of what is compared.
 COMPARED: tuple[tuple[type[Base], Sequence[str]], ...] = (
     (Claim, ()), (Look, ("id",)), (LandedFile, ()), (Delivery, ()), (Batch, ()), (Attempt, ()),
     (QuarantinedBatch, ()), (Correction, ("fate",)), (BatchDecision, ()), (Assignment, ("id",)),
-    (Approval, ()), (Audit, ()), (Escalation, ()),
+    (Approval, ()), (Revocation, ()), (Audit, ()), (Escalation, ()),
 )  # fmt: skip
 
 

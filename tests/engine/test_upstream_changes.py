@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
 
+from publishing import failpoints
+from publishing.export import read_manifest
 from publishing.outcome import BatchOutcome
 from resources.engine import Engine
-from stewardship import batch_decisions
+from stewardship import audit, batch_decisions
 from stewardship.refused import Refused
+from tests.ledger_rows import made_again
 from tests.promised_feed import APPEND, COPY
 from tests.steward_feed import APPROVER, StewardFeed
 
 FIRST = '<deduplicate source="s" keys="id" keep="first"/>'
+
+
+class Killed(BaseException):
+    """The process ends here."""
 
 
 @pytest.fixture
@@ -85,29 +91,78 @@ def test_the_way_out_is_said_and_leads_out(feed: StewardFeed) -> None:
     held = changed(feed)
     reason = held.reason or ""
     assert reason.startswith("upstream_rewritten: version ")
-    with feed.open("reader") as (lake, pipeline), pytest.raises(Refused, match="to read it anew: lake restore"):
+    with feed.open("reader") as (lake, pipeline), pytest.raises(Refused, match="lake batches reread app/reader BATCH"):
         batch_decisions.release(lake, pipeline, APPROVER, held.key, {}, "r")
     feed.run(reprocess=True)
     assert feed.run("reader") == [], "one batch says it"
-    restore, withdraw, run = reason.partition("to read it anew: ")[2].split(", ")
-    _, _, table, _, version = shlex.split(restore)
-    assert (table, withdraw, run) == (
-        "app/standardization.copy", "lake batches withdraw app/reader of this one", "lake run app/reader",
-    )  # fmt: skip
     with feed.open("reader") as (lake, pipeline):
-        gone = batch_decisions.restore(lake, pipeline, 0, version, APPROVER, "the table was rewritten")
-        batch_decisions.withdraw(lake, pipeline, APPROVER, held.key, "read anew")
-    assert len(gone) == 1
+        plan = batch_decisions.plan_reread(lake, pipeline, held.key)
+        assert (plan.batches[0], len(plan.batches), list(plan.upstream)) == (held.key, 2, ["app/staging/feed"])
+        assert plan.upstream["app/staging/feed"].startswith("1 rows, 1 files, ")
+        gone = batch_decisions.reread(lake, pipeline, APPROVER, held.key, "the table was rewritten")
+        assert gone == list(plan.batches)
+        assert "app/reader" in batch_decisions.asked_again(lake)
     assert feed.rows("standardization.copy", "id") == []
+    made_again(feed)
     assert read(feed) == [("published", 1, 1)]
     assert feed.rows("standardization.copy", "id", "v") == feed.rows("staging.feed", "id", "v") == [("d", 4)]
     assert feed.run("reader") == []
+    made_again(feed)
 
 
-def test_an_export_alone_names_the_batches(feed: StewardFeed) -> None:
+@pytest.mark.parametrize("point", ["decision.made", "takeback.target", "takeback.quarantine"])
+def test_a_crash_while_a_table_is_read_anew_is_ended_by_the_next_run(
+    feed: StewardFeed, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    held = changed(feed)
+
+    def reached(name: str) -> None:
+        if name == point:
+            raise Killed
+
+    with monkeypatch.context() as patch, feed.open("reader") as (lake, pipeline), pytest.raises(Killed):
+        patch.setattr(failpoints, "reached", reached)
+        batch_decisions.reread(lake, pipeline, APPROVER, held.key, "the table was rewritten")
+    assert read(feed) == [("published", 1, 1)]
+    assert feed.rows("standardization.copy", "id", "v") == [("d", 4)]
+    with feed.open("reader") as (lake, _):
+        audit.journal_entries(lake)  # as the next command of a steward does
+    made_again(feed)
+
+
+def test_corrections_hold_when_a_table_is_read_anew(feed: StewardFeed) -> None:
+    """A replay goes with the batch of its records, and the new reading has its record corrected."""
+    feed.define_reader("changes", steps='<filter source="t" condition="v &gt; 2" onReject="quarantine"/>')
+    feed.land("e.csv", "id,v", "e,2")
+    feed.run()
+    feed.run("reader")
+    feed.decide({"e.csv:1": {"v": "9"}}, name="reader")
+    feed.replay("reader")
+    assert feed.rows("standardization.copy", "id", "v") == [("a", 1), ("d", 4), ("e", 9)]
+    held = changed(feed)
+    with feed.open("reader") as (lake, pipeline):
+        batch_decisions.reread(lake, pipeline, APPROVER, held.key, "the table was rewritten")
+    assert feed.rows("standardization.copy", "id") == []
+    feed.run("reader")
+    assert feed.rows("standardization.copy", "id", "v") == [("d", 4), ("e", 9)]
+
+
+def test_only_for_a_batch_that_is_held_by_its_upstream(feed: StewardFeed) -> None:
+    with feed.open("reader") as (lake, pipeline):
+        (line,) = batch_decisions.list_batches(lake, "app/reader", "published", 5)
+        with pytest.raises(Refused, match="is published; a table is read anew for a batch that is held by"):
+            batch_decisions.reread(lake, pipeline, APPROVER, line.key, "r")
+
+
+def test_an_export_is_taken_back_and_written_anew(feed: StewardFeed) -> None:
     feed.define_reader("changes", targets='<csv path="out" mode="append"/>')
     feed.run("reader", reprocess=True)
-    assert "lake batches unpublish app/reader BATCH of each" in (changed(feed).reason or "")
+    held = changed(feed)
+    with feed.open("reader") as (lake, pipeline):
+        batch_decisions.reread(lake, pipeline, APPROVER, held.key, "the table was rewritten")
+    assert read(feed) == [("published", 1, 1)]
+    manifest = read_manifest(feed.settings.application_data / "app" / "out") or {}
+    assert [part["rows"] for part in manifest["parts"]] == [1]
 
 
 def test_a_merging_reader_reads_what_changed(engine: Engine, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from resources.quarantine_key import quarantine_key
 from resources.settings import Settings
 from tests.faults.document import CASE, difference, tell
 from tests.faults.flow import load, make_again, reprocess
-from tests.faults.steward_phases import correct, give_up, replay_all, take_back
+from tests.faults.steward_phases import change_mind, correct, give_up, replay_all, take_back
 
 LANDING = Path("landing") / "branches"
 PACKED = ("south_20240116.txt",)  # lands compressed: what is unpacked is killed in between as well
@@ -50,6 +50,7 @@ PHASES: Sequence[Phase] = (
     # An older and a newer version, and a file whose trailer lies.
     Phase("second", ("north_20240131_late.txt", "west_20240201.txt"), load),
     Phase("third", (), reprocess),
+    Phase("revoked", (), change_mind),
     Phase("corrected", (), correct),
     Phase("discarded", (), give_up),
     Phase("replayed", (), replay_all),

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from publishing.corrections import apply_discards
-from publishing.decisions import CORRECT, DISCARD, Correction
+from publishing.decisions import APPROVED, CORRECT, DISCARD, REVOKED, Correction
 from publishing.lake import Lake
 from publishing.ledger import Batch
 from publishing.taking_back import ENDING
@@ -18,6 +18,7 @@ from stewardship.correct import correct_values, discard
 from stewardship.journaled import journal_all
 from stewardship.new_values import Named
 from stewardship.replay import replay
+from stewardship.revoke import revoke
 from stewardship.selection import Scope
 from tests.faults.flow import load, pipeline_of
 
@@ -45,9 +46,22 @@ def _approved(lake: Lake, kind: str) -> None:
     audit.journal_entries(lake)
 
 
+def change_mind(lake: Lake) -> None:
+    """A correction is approved and taken back before it has any effect; `correct` makes it anew."""
+    pipeline = pipeline_of(lake, "loans")
+    if not _made(lake, CORRECT):
+        named = Named({_record(lake, 2): {"secured": "true"}})
+        correct_values(lake, lake.catalog, pipeline, STEWARD, REASON, Scope(), named)
+    _approved(lake, CORRECT)
+    (made,) = _made(lake, CORRECT)
+    if made.state == APPROVED:
+        revoke(lake, lake.catalog, pipeline, APPROVER, REASON, corrections=[made.id])
+    journal_all(lake, pipeline.key)
+
+
 def correct(lake: Lake) -> None:
     """One record is corrected, and another person approves."""
-    if not _made(lake, CORRECT):
+    if all(each.state == REVOKED for each in _made(lake, CORRECT)):
         named = Named({_record(lake, 2): {"secured": "true"}})
         correct_values(lake, lake.catalog, pipeline_of(lake, "loans"), STEWARD, REASON, Scope(), named)
     _approved(lake, CORRECT)

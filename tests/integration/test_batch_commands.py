@@ -64,6 +64,28 @@ def test_a_held_batch_is_seen_released_and_the_next_withdrawn(feed: StewardFeed)
     assert (wrong.returncode, "valid: open, published, held" in " ".join(wrong.stderr.split())) == (2, True)
 
 
+def test_a_rewritten_table_is_read_anew_by_one_command_with_its_cost_said_first(feed: StewardFeed) -> None:
+    feed.define(APPEND)
+    feed.define_reader("changes")
+    feed.land("aaa.csv", "id,v", "a,1", "b,2")
+    feed.run()
+    feed.run("reader")
+    feed.define(APPEND, steps='<filter source="s" condition="v &gt; 1" onReject="drop"/>')
+    feed.run(reprocess=True)
+    (held,) = feed.run("reader")
+    assert "lake batches reread app/reader BATCH" in (held.reason or "")
+    command = ("batches", "reread", "app/reader", held.key, *REASON)
+    plan = said(feed, *command, "--dry-run")
+    assert (plan["batches"][0], len(plan["batches"])) == (held.key, 2)
+    assert plan["upstream"]["app/staging/feed"].startswith("1 rows, 1 files, ")
+    assert "app/staging/feed is read anew by the next run: 1 rows" in lake(feed, *command, "--dry-run").stdout
+    assert feed.rows("standardization.copy", "id") == ["a", "b"]
+    done = said(feed, *command, "--yes")
+    assert (done["unpublished"], done["asked_to_run_again"]) == (plan["batches"], ["app/reader"])
+    assert [b.status for b in feed.run("reader")] == ["published"]
+    assert feed.rows("standardization.copy", "id") == ["b"]
+
+
 def test_what_is_taken_back_is_said_with_its_cost_before_it_is_done(feed: StewardFeed) -> None:
     feed.define(MERGE)
     for name in ("aaa", "bbb", "ccc"):

@@ -132,6 +132,28 @@ def test_out_and_back_and_discarded(lake: Inside) -> None:
     assert (assigned["assignee"], batch(lake)["assignee"]) == ("dora", "dora")
 
 
+def test_what_was_approved_is_taken_back_by_another_and_made_anew(lake: Inside) -> None:
+    key = batch(lake)["key"]
+    (line,) = lake.json(0, "quarantine", "show", key, "--state", "open", "--json")["records"]
+    name = line["entry"]["record_id"]
+    (made,) = lake.json(0, "quarantine", "show", key, "--record", name, "--json")["corrections"]
+    revoke = ("quarantine", "revoke", made["correction"], "--reason", "the wrong account")
+    assert f"{OWN} made {made['correction']}: another person must revoke it" in lake(*revoke).stderr
+    ben = token(lake, "ben", "approver")
+    done = lake.json(0, *revoke, "--token", ben, "--json")
+    assert (done["corrections"], done["records"]) == ([made["correction"]], 1)
+    assert (done["withdrawn"], done["reopened"]) == ([], [])
+    assert "is revoked: what is approved is revoked" in lake(*revoke, "--token", ben).stderr
+    assert "revoked by ben: the wrong account" in lake("quarantine", "show", key, "--record", name).stdout
+    again = ("quarantine", "correct", key, "--record", name, "--value", "amount=13", "--reason", "by phone", "--json")
+    lake.json(0, *again)
+    lake.json(0, "quarantine", "approve", "--batch", key, "--reason", "fine", "--token", ben, "--json")
+    done = lake("quarantine", "revoke", "--batch", key, "--reason", "once more", "--token", ben)
+    assert "revoked, 1 records can be corrected anew" in done.stdout
+    lake.json(0, *again)
+    lake.json(0, "quarantine", "approve", "--batch", key, "--reason", "fine", "--token", ben, "--json")
+
+
 def test_bulk_by_expression_says_all_that_is_wrong(lake: Inside) -> None:
     key = batch(lake)["key"]
     arguments = ("quarantine", "correct", key, "--set", "amount=absolute(amount)", "--set", "amont=1", "--reason", "r")
@@ -154,6 +176,7 @@ def test_bulk_by_expression_says_all_that_is_wrong(lake: Inside) -> None:
         (("correct", "--set", "amount=1"), "name a batch, or --pipeline"),
         (("discard", "x"), "name what is given up"),
         (("approve",), "name what to approve"),
+        (("revoke",), "name what to revoke"),
         (("approve", "nothing", "--reason", "r"), "no correction nothing"),
     ],
 )
