@@ -166,7 +166,7 @@ def _from_here(root: Path) -> str:
 
 @app.command("new")
 def new_command(
-    sample: Annotated[str, typer.Argument(metavar="FILE|APP/LAYER.TABLE", help="Delimited text, or a lake table.")],
+    sample: Annotated[str, typer.Argument(metavar="FILE|APP/LAYER.TABLE", help="Text, JSON, Parquet, or a table.")],
     application: Annotated[str, typer.Option("--app", help="The application it becomes part of.")] = "sandbox",
     pipeline: Annotated[str | None, typer.Option("--id", help="The pipeline's id; by default from the name.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A config root; by default DATALAKE_CONFIG.")] = None,
@@ -177,7 +177,8 @@ def new_command(
     as_json: Annotated[bool, typer.Option("--json", help="Only a JSON document on standard output.")] = False,
 ) -> None:
     """Write contract and pipeline from a person's sample, or from a table; says what it guessed and how sure it is."""
-    from command_line import new, new_from_table
+    from command_line import new, new_from_records, new_from_table
+    from processing.infer_records import kind_of
     from processing.infer_sample import CannotInfer
 
     settings = Settings.from_environment()
@@ -188,6 +189,10 @@ def new_command(
         if not file.exists() and new_from_table.TABLE.match(sample):
             found = new_from_table.new_from_table(settings, sample, root, pipeline, rows, force)
             new_from_table.tell(found, as_json)
+            return
+        if (kind := kind_of(file)) is not None:
+            read = new_from_records.new_from_records(file, kind, root, application, pipeline, rows, force)
+            new_from_records.tell(read, as_json, config)
             return
         made = new.new(file, root, application, pipeline, **chosen)  # type: ignore[arg-type]
     except (CannotInfer, new.CannotWrite) as error:

@@ -136,7 +136,7 @@ def define(guess: Guess, file_name: str, app: str, pipeline: str) -> Definition:
         {
             f"{home}/schemas/{pipeline}.json": _contract(guess, pipeline, file_name),
             f"{home}/pipelines/{pipeline}.xml": _pipeline(guess, app, pipeline, pattern, grain or "day"),
-            f"{home}/resources/{pipeline}.xml": _resources(pipeline, landing),
+            f"{home}/resources/{pipeline}.xml": landing_resources(pipeline, landing),
         },
         pattern,
         landing,
@@ -231,7 +231,8 @@ def _pipeline(guess: Guess, app: str, pipeline: str, pattern: str, grain: str) -
 """
 
 
-def _resources(pipeline: str, landing: str) -> str:
+def landing_resources(pipeline: str, landing: str) -> str:
+    """The document of the pipeline's landing zone."""
     zone = f'<landingZone id="{pipeline}" type="local" uri="{landing}" poll="PT2S" settle="PT1S" ignore="*.tmp"/>'
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<resources>\n  {zone}\n</resources>\n'
 

@@ -17,7 +17,7 @@ TWICE = Entry("record.malformed", None, "malformed", "the record names a field t
 UNKNOWN = Entry("record.unknown_field", None, "unknown_field", "the record has a field that the contract lacks")
 
 
-class _Number(str):
+class Number(str):
     """A number as it is written, so that its digits reach the contract."""
 
 
@@ -37,7 +37,7 @@ def _constant(_name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_constant
+    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_constant
 )
 
 
@@ -50,7 +50,7 @@ def parse_records(records: Sequence[bytes], names: Sequence[str], only: Sequence
     columns: dict[str, list[str | None]] = {name: [] for name in (names if only is None else only)}
     broken: list[tuple[int, Entry]] = []
     for place, record in enumerate(records):
-        found = _read(record)
+        found = read_object(record)
         if isinstance(found, Entry):
             broken.append((place, found))
         elif not known.issuperset(found):
@@ -58,12 +58,13 @@ def parse_records(records: Sequence[bytes], names: Sequence[str], only: Sequence
         else:
             for name, cells in columns.items():
                 value = found.get(name)
-                cells.append(value if value is None or type(value) is str else _text(value))
+                cells.append(value if value is None or type(value) is str else value_text(value))
     arrays = [pa.array(cells, pa.string()) for cells in columns.values()]
     return Parsed(pa.RecordBatch.from_arrays(arrays, names=list(columns)), tuple(broken))
 
 
-def _read(record: bytes) -> dict[str, Any] | Entry:
+def read_object(record: bytes) -> dict[str, Any] | Entry:
+    """The fields of a record, numbers as Number; the reason where it is no object of JSON."""
     try:
         text = record.decode("utf-8")
         found = _DECODER.decode(text)
@@ -76,8 +77,11 @@ def _read(record: bytes) -> dict[str, Any] | Entry:
     return found if isinstance(found, dict) else MALFORMED
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, _Number):
+def value_text(value: Any) -> str:
+    """A value that is not null as the text that its type is read from."""
+    if type(value) is str:
+        return value
+    if isinstance(value, Number):
         return _digits(value)
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -96,4 +100,4 @@ def _written(value: Any) -> str:
         return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_written(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_written, value)) + "]"
-    return str(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)
+    return str(value) if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)

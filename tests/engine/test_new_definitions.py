@@ -3,15 +3,19 @@ broken ones are rejected. That the definition is accepted by `lake check` would 
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from command_line.new import new
+from command_line.new_from_records import new_from_records
 from pipeline_xml.load import load_catalog
 from processing.transformations import registry
 from publishing.lake import open_lake
@@ -34,9 +38,15 @@ ODD = (
 
 def ran(engine: Engine, root: Path, file: Path) -> tuple[BatchOutcome, int, int, list[dict[str, Any]]]:
     """The batch, records and ragged records as guessed, and the rows of the table."""
+    made = new(file, root / "config", "app", "feed")
+    batch, rows = loaded(engine, root, file, made.definition.landing)
+    return batch, made.guess.records, made.guess.ragged, sorted(rows, key=lambda r: r["_source_record"])
+
+
+def loaded(engine: Engine, root: Path, file: Path, zone: str) -> tuple[BatchOutcome, list[dict[str, Any]]]:
+    """The batch of the file, landed where the new pipeline `app/feed` looks, and the rows of its table."""
     config, data = root / "config", root / "data"
-    made = new(file, config, "app", "feed")
-    landing = data / made.definition.landing
+    landing = data / zone
     landing.mkdir(parents=True)
     shutil.copyfile(file, landing / file.name)
     settings = Settings(config, data, engine.name)
@@ -46,8 +56,7 @@ def ran(engine: Engine, root: Path, file: Path) -> tuple[BatchOutcome, int, int,
     with open_lake(settings, catalog, engine) as lake:
         (batch,) = run_pipeline(lake, checked, run_id="test").batches
     table = data / "applications" / "app" / "staging" / "feed"
-    rows = delta_dataset(table).to_table().to_pylist() if table.exists() else []
-    return batch, made.guess.records, made.guess.ragged, sorted(rows, key=lambda r: r["_source_record"])
+    return batch, delta_dataset(table).to_table().to_pylist() if table.exists() else []
 
 
 @pytest.mark.parametrize("engine", ["sail"], indirect=True)
@@ -94,3 +103,24 @@ def test_values_are_typed_as_guessed(engine: Engine, tmp_path: Path) -> None:
         "konto": "12345678901234567890",
     }
     assert (rows[1]["satz"], rows[1]["satz_code"]) == (None, "NA")
+
+
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)
+@pytest.mark.parametrize("kind", ["json", "parquet"])
+def test_lists_of_json_and_parquet_become_rows(engine: Engine, tmp_path: Path, kind: str) -> None:
+    """Of five records two have lines; the others keep a row each. In JSON there is a broken one beside them."""
+    records = [{"id": f"i{n}", "lines": [{"n": n, "m": 1}, {"n": None, "m": 2}] if n < 2 else None} for n in range(5)]
+    file = tmp_path / f"feed_2024-02-29.{kind}"
+    if kind == "json":
+        file.write_text("\n".join(map(json.dumps, records)) + "\n{")
+    else:
+        pq.write_table(pa.Table.from_pylist(records), file)
+    made = new_from_records(file, kind, tmp_path / "config", "app", "feed", 1000, force=False)
+    batch, rows = loaded(engine, tmp_path, file, made.landing)
+    assert (batch.status, batch.business_date, batch.counts.accepted) == ("published", "2024-02-29", 5)
+    assert batch.counts.quarantined == made.guess.broken == (kind == "json")
+    found = [(row["id"], row["lines_number"], row["n"], row["m"]) for row in rows]
+    assert sorted(found, key=str) == [
+        ("i0", 1, 0, 1), ("i0", 2, None, 2), ("i1", 1, 1, 1), ("i1", 2, None, 2), ("i2", None, None, None),
+        ("i3", None, None, None), ("i4", None, None, None),
+    ]  # fmt: skip
