@@ -184,7 +184,8 @@ def _step(checked: CheckedPipeline, plan: StepPlan) -> dict[str, Any]:
         "written": {k: v for k, v in plan.step.attributes.items() if k not in _NAMES},
         "expressions": [{"written": e.text, "compiled": tree_text(e.tree)} for e in _expressions(plan.config)],
         "config": plain(plan.config),
-        "references": [{"id": r.id, "path": r.path.name, "content_hash": r.content_hash} for r in plan.references],
+        "references": [{"id": r.id, "path": r.path.name, "content_hash": r.content_hash} for r in plan.references]
+        + [{"id": r.id, "table": r.name, "keys": list(r.keys)} for r in plan.tables],
         "columns": [_column(c) for c in plan.output.columns],
     }
 

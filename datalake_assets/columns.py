@@ -29,7 +29,7 @@ def column_schema(checked: CheckedPipeline, target: CheckedTarget) -> dg.TableSc
     """The columns in the table's order; a lake table's own are followed by those that every row carries."""
     fields = _enforced_fields(checked, target)
     columns = [_column(column, fields.get(column.name), target) for column in target.dataset.columns]
-    if isinstance(target.target, HiveTarget) and target.dataset.per_record:
+    if isinstance(target.target, HiveTarget):
         taken = set(target.dataset.names)
         columns += [
             dg.TableColumn(name, kind, description=text, tags={"system": ""})
@@ -43,6 +43,7 @@ def column_lineage(checked: CheckedPipeline, target: CheckedTarget) -> dg.TableC
     """Each column to the columns of upstream tables, landing zones and lookups that it is computed from."""
     keys = {s.source.id: names.source_key(checked.pipeline.app, s) for s in checked.sources}
     keys |= {r.id: names.reference_key(r) for step in checked.steps for r in step.references if r.id not in keys}
+    keys |= {r.id: dg.AssetKey(list(r.table)) for step in checked.steps for r in step.tables}
     deps = {
         column.name: [
             dg.TableColumnDep(asset_key=keys[source], column_name=origin)

@@ -171,7 +171,7 @@ def _source_spec(root: Path, key: dg.AssetKey, source: CheckedSource) -> dg.Asse
 
 
 def _deps(checked: CheckedPipeline, known: Grains) -> Iterator[dg.AssetDep]:
-    """Every source and lookup, and the tables that rules compare with.
+    """Every source and lookup, and the tables that lookups read and rules compare with.
 
     Between grains a period has no single counterpart, so all of them are upstream.
     """
@@ -188,7 +188,7 @@ def _deps(checked: CheckedPipeline, known: Grains) -> Iterator[dg.AssetDep]:
         if key not in seen:
             seen.add(key)
             yield dg.AssetDep(key)
-    for key in (dg.AssetKey(list(table)) for table in checked.rule_tables):
+    for key in (dg.AssetKey(list(table)) for table in checked.looked_up):
         if key not in seen:
             seen.add(key)
             yield dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())

@@ -136,7 +136,7 @@ def lake_table(check: PipelineCheck, written: str, where: Location) -> tuple[Tab
         report_bad_table(written, where, check.problems)
         return None, None
     if (plain := plain_files(check, table)) is not None:
-        message = f"'{written}' is written as {plain} files, and a rule compares with a table that has versions"
+        message = f"'{written}' is written as {plain} files, and what is compared with is a table that has versions"
         PLAIN_FILES.report(check.problems, message, where, hint='write it as format="delta"')
         return table, None
     found = check.around.tables.get(table)

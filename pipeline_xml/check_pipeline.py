@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline_xml.branches import Branches, branches
 from pipeline_xml.check_beside import check_beside
 from pipeline_xml.check_rules import check_rules
 from pipeline_xml.check_sources import check_sources
@@ -93,8 +94,11 @@ class PipelineCheck:
         check_steps(self)
         targets = check_targets(self)
         driving = self._driving(targets)
-        rules = check_rules(self, driving)
-        self._unbuilt(targets, driving, [*rules.rows, *rules.keys])
+        drivers = tuple(dict.fromkeys(d for d in (driving, *(targets[0].dataset.drivers if targets else ())) if d))
+        parts = branches(self.plans, targets, drivers)
+        stem = self.plans[parts.stem].output if parts.stem >= 0 else None
+        rules = check_rules(self, driving, stem)
+        self._unbuilt(targets, driving, drivers, parts, [*rules.rows, *rules.keys])
         if self.problems.error_count > before:
             return None
         ordered = sorted(self.sources.values(), key=lambda s: s.source.id != driving)
@@ -117,40 +121,23 @@ class PipelineCheck:
         return next((t.dataset.driving for t in targets), next(iter(self.sources), None))
 
     def _unbuilt(
-        self, targets: tuple[CheckedTarget, ...], driving: str | None, rules: Sequence[RowRule | KeyRule]
+        self,
+        targets: tuple[CheckedTarget, ...],
+        driving: str | None,
+        drivers: Collection[str],
+        parts: Branches,
+        rules: Sequence[RowRule | KeyRule],
     ) -> None:
-        """What the language allows and this version cannot run: several driving sources, or branches of records."""
-        drivers = dict.fromkeys(t.dataset.driving for t in targets)
-        if len(drivers) > 1:
-            self.cannot_run(f"targets hold records of different sources ({', '.join(drivers)})", self.pipeline.where)
-        branches = dict.fromkeys(t.dataset.name for t in targets if t.dataset.per_record)
-        if len(branches) > 1:
-            self.cannot_run(f"targets write different record datasets ({', '.join(branches)})", self.pipeline.where)
-
-        merged = [t for t in targets if t.target.mode == "merge"]
-        if len(merged) > 1:
-            self.cannot_run("several merge targets", merged[1].target.place("mode"))
-        for target in merged:
-            if not target.dataset.per_record:
-                self.cannot_run("merge of rows that are no records", target.target.place("mode"))
-        drive = {driving, *(targets[0].dataset.drivers if targets else ())}
-        self._one_line_of_records(targets, drive)
-        check_beside(self, driving, drive, rules)
-
-    def _one_line_of_records(self, targets: tuple[CheckedTarget, ...], drive: Collection[str | None]) -> None:
-        """Targets, later steps and what is joined all take the records as the last record step left them."""
-        made = dict.fromkeys(drive, -1)
-        used: set[int] = set()
-        last = -1
-        for number, plan in enumerate(self.plans):
-            if plan.output.driving in drive and plan.output.per_record:
-                made[plan.output.name] = last = number
-            else:
-                used |= {made[name] for name in plan.inputs if name in made}
-                made.pop(plan.output.name, None)
-        used |= {made[t.dataset.name] for t in targets if t.dataset.name in made}
-        if used - {last}:
-            self.cannot_run("records are taken before their last step", self.pipeline.where)
+        """What the language allows and this version cannot run: targets that hold records of different sources."""
+        others = [t for t in targets if set(t.dataset.drivers) != set(drivers)]
+        if others:
+            named = ", ".join(dict.fromkeys(d for t in targets for d in t.dataset.drivers))
+            instead = "write them by a pipeline for each source"
+            self.cannot_run(f"targets hold records of different sources ({named})", others[0].target.where, instead)
+        for name in parts.unclear:
+            instead = 'give the later step a name of its own: as="…"'
+            self.cannot_run(f"'{name}' is taken before and after a step changes it", self.pipeline.where, instead)
+        check_beside(self, driving, drivers, rules)
 
     def cannot_run(self, what: str, where: Location, instead: str = "") -> None:
         """Remember why this pipeline does not run yet, and warn of it; `instead` is what to do until it does."""

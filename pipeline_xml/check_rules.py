@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_xml.check_compared import foreign_key, reconcile
 from pipeline_xml.check_suites import expectation_rule, suite_rules
-from pipeline_xml.checked import DatasetRule, KeyRule, RowRule
+from pipeline_xml.checked import Dataset, DatasetRule, KeyRule, RowRule
 from pipeline_xml.expressions.compile import compile_condition
 from pipeline_xml.fingerprint import rule_fingerprint
 from pipeline_xml.location import Location
@@ -55,8 +55,10 @@ class Rules:
             self.datasets.append(rule)
 
 
-def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
-    """The rules of the pipeline's packs, over the source `driving`."""
+def check_rules(check: PipelineCheck, driving: str | None, stem: Dataset | None) -> Rules:
+    """The rules of the pipeline's packs, over the source `driving`; those on the whole batch over the dataset `stem`,
+    where a step made it.
+    """
     packs = check.application.packs_by_id
     contract = check.contracts.get(driving) if driving else None
     seen: dict[str, Rule] = {}
@@ -74,7 +76,7 @@ def check_rules(check: PipelineCheck, driving: str | None) -> Rules:
             if contract is None or driving is None:
                 continue
             scope = {c.name: c.seen for c in contract.columns}
-            accepted = _accepted(check, driving) or scope
+            accepted = stem.scope if stem is not None else scope
             if rule.kind == "expectations":
                 for made, said in suite_rules(check, rule):
                     if _first(check, made, seen):
@@ -92,12 +94,6 @@ def _first(check: PipelineCheck, rule: Rule, seen: dict[str, Rule]) -> bool:
         return False
     seen[rule.id] = rule
     return True
-
-
-def _accepted(check: PipelineCheck, driving: str) -> dict[str, DataType] | None:
-    """The columns that accepted records have after the last step, over which rules on the whole batch look."""
-    last = [p.output for p in check.plans if p.output.per_record and p.output.driving == driving]
-    return last[-1].scope if last else None
 
 
 def _rule(check: PipelineCheck, pack: str, rule: Rule, scope: Mapping[str, DataType], found: Rules) -> None:

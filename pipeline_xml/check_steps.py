@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline_xml.checked import Dataset, Reference
+from pipeline_xml.check_compared import lake_table
+from pipeline_xml.checked import Dataset, Reference, TableReference
 from pipeline_xml.contract import Contract
 from pipeline_xml.expressions import Expression
 from pipeline_xml.expressions.compile import compile_expression
 from pipeline_xml.location import Location
 from pipeline_xml.model import Pipeline, SecretKey, Step
-from pipeline_xml.place import items
 from pipeline_xml.problems import Problems
 from pipeline_xml.rulebook import code
+from pipeline_xml.step_names import inputs_of, result_name
 from pipeline_xml.types import DataType
 
 if TYPE_CHECKING:
@@ -30,14 +31,13 @@ NAME_IN_USE = code(
 BAD_NAME = code("LK334", "A dataset's name in `as` has letters, digits, '_' and '-', and no digit first.")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*\Z")
-_INPUTS = ("source", "left", "right")
 
 
 def check_steps(check: PipelineCheck) -> None:
     """Fills the plans and the datasets they make; a step that failed breaks the dataset it would have made."""
     context = Context(check)
     for step in check.pipeline.steps:
-        inputs = _inputs(step)
+        inputs = inputs_of(step)
         check.used.update(inputs)
         result = result_name(step)
         if not _attributes(check, step) or check.broken & set(inputs):
@@ -55,17 +55,6 @@ def check_steps(check: PipelineCheck) -> None:
         check.broken.discard(plan.output.name)
         check.datasets[plan.output.name] = plan.output
         check.plans.append(plan)
-
-
-def _inputs(step: Step) -> tuple[str, ...]:
-    """Names of the datasets a step reads."""
-    single = tuple(step.attributes[name].strip() for name in _INPUTS if name in step.attributes)
-    return single + items(step.attributes.get("sources"))
-
-
-def result_name(step: Step) -> str:
-    """The dataset a step makes: `as`, else its (first) input, which it replaces."""
-    return step.attributes.get("as") or next(iter(_inputs(step)), "")
 
 
 def _attributes(check: PipelineCheck, step: Step) -> bool:
@@ -110,8 +99,13 @@ class Context:
         self.contracts: Mapping[str, Contract] = check.contracts
         self.keys: tuple[SecretKey, ...] = check.application.keys
 
-    def reference(self, name: str, where: Location) -> Reference | None:
-        return self._check.around.lookups.reference(self.pipeline.app, name, where)
+    def reference(self, name: str, where: Location) -> Reference | TableReference | None:
+        if "." not in name:
+            return self._check.around.lookups.reference(self.pipeline.app, name, where)
+        table, contract = lake_table(self._check, name, where)
+        if table is None or contract is None:
+            return None
+        return TableReference(name, table, contract, self._check.around.tables[table].mode == "merge")
 
     def expression(
         self,

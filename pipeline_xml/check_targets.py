@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pipeline_xml.check_nested import flat, written_flat
 from pipeline_xml.check_outside import check_target
-from pipeline_xml.check_steps import result_name
 from pipeline_xml.checked import CheckedTarget, Dataset, FilesTarget
 from pipeline_xml.contract import Contract
 from pipeline_xml.lake_tables import Table, report_bad_table, table_name
 from pipeline_xml.model import LAYERS, CsvTarget, HiveTarget, OtherTarget, Target
 from pipeline_xml.rulebook import UNKNOWN_COLUMN, code
+from pipeline_xml.step_names import result_name
 from pipeline_xml.system_columns import PARTITION_COLUMNS
 
 if TYPE_CHECKING:

@@ -60,6 +60,7 @@ def _reasons(checked: CheckedPipeline) -> Iterable[str]:
     yield from (f"contract.{f.name}" for source in checked.sources[:1] for f in source.contract.fields)
     yield "record.ragged"
     yield from (f"lookup.{r.id}" for plan in checked.steps for r in plan.references)
+    yield from (f"lookup.{r.id}" for plan in checked.steps for r in plan.tables)
     yield from (plan.kind for plan in checked.steps)
     if any(t.keys for t in checked.targets):
         yield "merge.keys"

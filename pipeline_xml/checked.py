@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pipeline_xml.branches import Branches, branches
 from pipeline_xml.contract import Contract, Field
 from pipeline_xml.expressions import Expression
 from pipeline_xml.location import Location
@@ -109,6 +110,31 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class TableReference:
+    """A lake table that a lookup reads, in the version that the attempt pins; `id` is its name as it is written.
+
+    `merged`: it is merged by its primary key, so no two rows agree in that. `keys` are the columns it is looked up by,
+    `columns` those and what the lookup takes.
+    """
+
+    id: str
+    table: tuple[str, str, str]  # (app, layer, name)
+    contract: Contract
+    merged: bool
+    keys: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.table)
+
+    @property
+    def single(self) -> bool:
+        """Whether it is known before anything runs that no key is there twice."""
+        return self.merged and set(self.contract.primary_key) <= set(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
     """What a transformation decided at check time. `config` is its own frozen dataclass, opaque to everybody else.
 
@@ -122,6 +148,7 @@ class StepPlan:
     output: Dataset
     config: Any
     references: tuple[Reference, ...] = ()
+    tables: tuple[TableReference, ...] = ()
     secrets: tuple[str, ...] = ()
     rewrites: frozenset[str] = frozenset()
     version: str = ""  # of code that is not ours, part of the definition's hash
@@ -138,8 +165,8 @@ class StepContext(Protocol):
     contracts: Mapping[str, Contract]  # of each source by its id: x-orderBy is the default of deduplicate
     keys: tuple[SecretKey, ...]
 
-    def reference(self, name: str, where: Location) -> Reference | None:
-        """The lookup of that name, or None after a problem was reported."""
+    def reference(self, name: str, where: Location) -> Reference | TableReference | None:
+        """The lookup or lake table of that name, or None after a problem was reported."""
         ...
 
     def expression(
@@ -279,14 +306,15 @@ class CheckedPipeline:
         return (*self.row_rules, *self.key_rules)
 
     @property
-    def rule_tables(self) -> tuple[tuple[str, str, str], ...]:
-        """The lake tables that rules compare with; an attempt pins their versions."""
+    def looked_up(self) -> tuple[tuple[str, str, str], ...]:
+        """The lake tables that lookups read and rules compare with; an attempt pins their versions."""
         named = [*(rule.table for rule in self.key_rules), *(rule.table for rule in self.dataset_rules)]
+        named += [reference.table for plan in self.steps for reference in plan.tables]
         return tuple(dict.fromkeys(table for table in named if table is not None))
 
     @property
     def references(self) -> tuple[Reference, ...]:
-        """The lookups that steps and rules read."""
+        """The lookup files that steps and rules read."""
         of_rules = [rule.reference for rule in self.key_rules if rule.reference is not None]
         return (*(r for plan in self.steps for r in plan.references), *of_rules)
 
@@ -299,6 +327,11 @@ class CheckedPipeline:
         """The sources whose records the targets hold: the driving one, and after a union the others too."""
         named = self.targets[0].dataset.drivers if self.targets else ()
         return (self.driving, *(s for s in self.sources[1:] if s.source.id in named))
+
+    @property
+    def branches(self) -> Branches:
+        """Where its records part, and where each dataset of them that is taken was made."""
+        return branches(self.steps, self.targets, [s.source.id for s in self.drivers])
 
     @property
     def key(self) -> str:

@@ -29,8 +29,17 @@ def table_name(written: str, app: str) -> Table | None:
     return (parts[0], parts[1], parts[2]) if good else None
 
 
-def rule_tables(pipeline: Pipeline, application: Application) -> Iterable[tuple[Table, Location]]:
-    """The lake tables that the pipeline's rules compare with, and where each is named."""
+def lookup_tables(pipeline: Pipeline) -> Iterable[tuple[Table, Location]]:
+    """The lake tables that the pipeline's lookups read, and where each is named."""
+    for step in pipeline.steps:
+        written = step.attributes.get("reference", "").strip() if step.kind == "lookup" else ""
+        if "." in written and (table := table_name(written, pipeline.app)):
+            yield table, step.place("reference")
+
+
+def looked_up_tables(pipeline: Pipeline, application: Application) -> Iterable[tuple[Table, Location]]:
+    """Those, the tables that the pipeline's rules compare with, and where each is named."""
+    yield from lookup_tables(pipeline)
     named = (application.packs_by_id[name] for name in pipeline.rule_packs if name in application.packs_by_id)
     for rule in (rule for pack in named for rule in pack.rules):
         attribute = {"foreignKey": "reference", "reconcile": "against"}.get(rule.kind, "")
@@ -96,4 +105,4 @@ def _read(pipeline: Pipeline, application: Application) -> Iterable[tuple[Table,
     for source in pipeline.sources:
         if isinstance(source, HiveSource) and (table := table_name(source.table, pipeline.app)):
             yield table, source.place("table")
-    yield from rule_tables(pipeline, application)
+    yield from looked_up_tables(pipeline, application)

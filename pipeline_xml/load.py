@@ -12,7 +12,7 @@ from pipeline_xml import build_model
 from pipeline_xml.check import check_applications
 from pipeline_xml.checked import Catalog, Transformation
 from pipeline_xml.element import digest
-from pipeline_xml.lake_tables import rule_tables, table_name
+from pipeline_xml.lake_tables import looked_up_tables, table_name
 from pipeline_xml.location import Location
 from pipeline_xml.model import (
     LAYERS,
@@ -150,7 +150,7 @@ def _reads_from(application: Application) -> Iterable[str]:
         for source in pipeline.sources:
             if isinstance(source, HiveSource) and (table := table_name(source.table, pipeline.app)):
                 yield table[0]
-        yield from (table[0] for table, _ in rule_tables(pipeline, application))
+        yield from (table[0] for table, _ in looked_up_tables(pipeline, application))
 
 
 def _read_application(

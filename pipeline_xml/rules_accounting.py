@@ -36,6 +36,19 @@ def merge_records(checked: CheckedPipeline, report: Report) -> None:
             report(f"merge into {written.format}", written.place("format"), ("delta",))
 
 
+@checked_rule("LK514")
+def merged_by_their_key(checked: CheckedPipeline, report: Report) -> None:
+    """Rows that are no records are merged by a key in which no two of them agree: nothing tells the newer of two."""
+    for target in checked.targets:
+        written, made = target.target, target.dataset
+        if not isinstance(written, HiveTarget) or written.mode != "merge" or made.per_record or not target.keys:
+            continue
+        if not made.key or not set(made.key) <= set(target.keys):
+            hint = f'keys="{", ".join(made.key)}"' if made.key else "deduplicate them by these keys before"
+            place = written.place("keys" if written.keys else "mode")
+            report(f"several rows of '{made.name}' may have one key ({', '.join(target.keys)})", place, hint=hint)
+
+
 @checked_rule("LK504")
 def overwrite_needs_the_whole(checked: CheckedPipeline, report: Report) -> None:
     """An overwrite replaces a whole business date: a file is whole (snapshot), a table is read by partition or full."""

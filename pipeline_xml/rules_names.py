@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.lake_tables import table_name
+from pipeline_xml.lake_tables import lookup_tables, table_name
 from pipeline_xml.model import LAYERS, Application, HiveSource, HiveTarget, Node, Pipeline
 from pipeline_xml.place import items
 from pipeline_xml.rulebook import Report, catalog_rule, checked_rule, pipeline_rule
@@ -98,6 +98,9 @@ def layers_forward(pipeline: Pipeline, report: Report) -> None:
             report(f"a {pipeline.layer} pipeline reads from {table[1]}", node.place("table"), LAYERS[: here + 1])
         if isinstance(node, HiveTarget) and there < here:
             report(f"a {pipeline.layer} pipeline writes to {table[1]}", node.place("table"), LAYERS[here:])
+    for table, where in lookup_tables(pipeline):
+        if next(i for i, layer in enumerate(LAYERS) if layer == table[1]) > here:
+            report(f"a {pipeline.layer} pipeline looks up in {table[1]}", where, LAYERS[: here + 1])
 
 
 @pipeline_rule("LK107", "warning")

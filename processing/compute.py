@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_xml.checked import CheckedPipeline, CheckedSource, CheckedTarget, StepPlan
 from pipeline_xml.model import HiveSource
 from processing import frame as f
+from processing.branches import together
 from processing.lines import is_beside, later_steps, needed_steps, record_steps
 from processing.rejects import Reason, alive, reject
 from processing.rules import apply_row_rules
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Tools:
     """What an attempt computes with. `materialise` writes a frame to disk and reads it back; `vault` collects what the
-    vault of tokens has to know."""
+    vault of tokens has to know, `branches` the records of each branch by its dataset, where they part."""
 
     runners: Mapping[str, Runner]
     runtime: Runtime
     materialise: Callable[[DataFrame], DataFrame]
     vault: list[DataFrame] = field(default_factory=list)
+    branches: dict[str, DataFrame] = field(default_factory=dict)
 
 
 def record_frame(
@@ -47,33 +49,39 @@ def record_frame(
     """
     from pyspark.sql import functions as F
 
-    steps = record_steps(pipeline)
+    parts = pipeline.branches
+    steps = [plan for place, plan in enumerate(pipeline.steps) if place in parts.needed]
     keeps = isinstance(pipeline.driving.source, HiveSource) and any(plan.rewrites for plan in steps)
-    last = pipeline.driving.source.id
-    frames = {last: rows, **beside}
-    for source in pipeline.drivers:
+    frames = {pipeline.driving.source.id: rows, **beside}
+    for number, source in enumerate(pipeline.drivers):
         found = frames[source.source.id]
         if any(rule.compares_records for rule in pipeline.key_rules):
             found = tools.materialise(found)  # looked at twice
         found = apply_row_rules(found, pipeline.row_rules, tools.runtime.bindings(), pipeline.key_rules, references)
-        frames[source.source.id] = _with_original(pipeline, source, found) if keeps else found
+        found = _with_original(pipeline, source, found) if keeps else found
+        frames[source.source.id] = tools.materialise(found) if -1 - number in parts.shared else found
+    stem = frames[pipeline.driving.source.id]
+    taken = {name: frames[name] for name, place in parts.taken.items() if place < 0}
     for plan in needed_steps(pipeline, steps):
         made = _applied(plan, frames, tools)
         if is_beside(pipeline, plan):
             frames[plan.output.name] = made.where(alive())
-        else:
-            last = plan.output.name
-            frames[last] = made
-    replaced: set[str] = set()
-    for plan in later_steps(pipeline):
-        if plan.judges_records and plan.inputs[0] == last and last not in replaced:
-            frames[last] = tools.runners[plan.kind].judged(plan, frames[last], tools.runtime)  # type: ignore[attr-defined]
-        replaced.add(plan.output.name)
-    frames[last] = _reject_null_keys(pipeline, frames[last])
+            continue
+        (place,) = (number for number, each in enumerate(pipeline.steps) if each is plan)
+        made = tools.materialise(made) if place in parts.shared else made
+        frames[plan.output.name] = made
+        taken |= {name: made for name, at in parts.taken.items() if at == place}
+        stem = made if place == parts.stem else stem
+    taken = {name: _judged(pipeline, name, found, tools) for name, found in taken.items()}
+    if parts.several:
+        tools.branches.update({name: tools.materialise(found) for name, found in taken.items()})
+        stem = together(stem, list(tools.branches.values()))
+    else:
+        stem = next(iter(taken.values()), stem)
     status = F.coalesce(F.col(f.STATUS), F.lit(f.ACCEPTED))
     if pipeline.pipeline.error_policy.on_record_error == "skip":
         status = F.when(status == f.QUARANTINED, F.lit(f.SKIPPED)).otherwise(status)
-    found = frames[last].withColumn(f.STATUS, status)
+    found = stem.withColumn(f.STATUS, status)
     if keeps:
         rejected = F.col(f.STATUS) == F.lit(f.QUARANTINED)
         found = found.withColumn(f.ORIGINAL, F.when(rejected, F.col(f.ORIGINAL)))
@@ -106,16 +114,22 @@ def _with_original(pipeline: CheckedPipeline, source: CheckedSource, rows: DataF
     return rows.withColumn(f.ORIGINAL, F.struct(*copied))
 
 
-def _reject_null_keys(pipeline: CheckedPipeline, rows: DataFrame) -> DataFrame:
-    """A record without its merge key could never be found again: it is quarantined, with the reason.
+def _judged(pipeline: CheckedPipeline, name: str, rows: DataFrame, tools: Tools) -> DataFrame:
+    """The records of a dataset that is taken, less those that what takes it cannot take.
 
-    After the last step, because the steps decide what stands in the key.
+    A step after the accounting rejects what it could not work on. A record without its merge key could never be found
+    again. After the last step, because the steps decide what stands in the key.
     """
     from pyspark.sql import functions as F
 
+    replaced: set[str] = set()
+    for plan in later_steps(pipeline):
+        if plan.judges_records and plan.inputs[0] == name and name not in replaced:
+            rows = tools.runners[plan.kind].judged(plan, rows, tools.runtime)  # type: ignore[attr-defined]
+        replaced.add(plan.output.name)
     for target in pipeline.targets:
         keys = target.keys
-        if target.target.mode != "merge" or not target.dataset.per_record:
+        if target.target.mode != "merge" or not target.dataset.per_record or target.dataset.name != name:
             continue
         missing = alive() & reduce(or_, (F.col(key).isNull() for key in keys))
         message = "a key column of the merge target is empty"
@@ -135,19 +149,24 @@ def stamp(rows: DataFrame, batch_id: str, opened_at: datetime) -> DataFrame:
 
 
 def later_frames(
-    pipeline: CheckedPipeline, accepted: DataFrame, beside: Mapping[str, DataFrame], tools: Tools
+    pipeline: CheckedPipeline,
+    accepted: DataFrame,
+    beside: Mapping[str, DataFrame],
+    tools: Tools,
+    branches: Mapping[str, DataFrame],
 ) -> list[DataFrame]:
-    """The output of each step after the accounting boundary, computed from the accepted records.
+    """The output of each step after the accounting boundary, computed from the accepted records, or those of a branch.
 
     What such a step sets aside is no record any more: it leaves the frame, and the chain of the steps counts it.
     """
     from pyspark.sql import functions as F
 
-    living = accepted.withColumn(f.STATUS, F.lit(None).cast("string"))
-    living = living.withColumn(f.ERRORS, F.lit(None).cast(f.ERRORS_DDL))
+    fresh = {f.STATUS: F.lit(None).cast("string"), f.ERRORS: F.lit(None).cast(f.ERRORS_DDL)}
+    living = accepted.withColumns(fresh)
     frames: dict[str, Any] = dict(beside)
     frames |= {source.source.id: living for source in pipeline.drivers}
     frames |= {plan.output.name: living for plan in record_steps(pipeline)}
+    frames |= {name: rows.withColumns(fresh) for name, rows in branches.items()}
     outputs = []
     for plan in needed_steps(pipeline, later_steps(pipeline)):
         rows = _applied(plan, frames, tools)
@@ -159,5 +178,4 @@ def later_frames(
 
 def target_columns(target: CheckedTarget) -> tuple[str, ...]:
     """The columns of a target table in order: the dataset's, then the platform's."""
-    identity = f.IDENTITY if target.dataset.per_record else (f.BUSINESS_DATE,)
-    return (*target.dataset.names, *identity, *f.STAMPED)
+    return (*target.dataset.names, *f.IDENTITY, *f.STAMPED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline_xml.checked import Column, StepPlan, Transformation
+from pipeline_xml.checked import Column, StepPlan, TableReference, Transformation
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,6 +30,7 @@ class Runtime:
     run_date: date | None
     keys: KeyResolver
     parameters: Mapping[str, object] = field(default_factory=dict)
+    tables: Mapping[TableReference, Any] = field(default_factory=dict)  # rows of the lake tables that lookups read
 
     def bindings(self) -> dict[str, object]:
         return {"businessDate": self.business_date, "runDate": self.run_date, **self.parameters}

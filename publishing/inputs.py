@@ -139,6 +139,7 @@ def attempt_input(
         attempt=attempt.number if number is None else number,
         business_date=batch.business_date,
         opened_at=aware(attempt.opened_at),
+        arrival=batch.arrival,
         bound=bound_values(pipeline, attempt.references or {}, batch.business_date),
         versions=versions_beside(attempt.references or {}),
     )

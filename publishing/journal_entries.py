@@ -6,7 +6,7 @@
     landing/<app>/<zone>/<decision>[.ended].json
     reruns/<app>/<pipeline>/<number>.json
     runs/<app>/<pipeline>/<thousands>/<number>.<what>.json    the newest of each pipeline only
-    <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, recount-<table>-<version>.json,
+    <app>/<pipeline>/<batch>/batch.json, attempt-NNNN.<what>.json, recount-<table>-<number>.json,
                              <kind>-<id>[.<what>].json
 """
 
@@ -33,7 +33,7 @@ LANDING = "landing"
 RERUNS = "reruns"
 BESIDE = (CLAIMS, REOPENED, AUDIT, RUNS, LANDING, RERUNS)  # folders of the journal that are no application's
 Document = dict[str, Any]
-_RECOUNT = re.compile(r"recount-(.+)-\d{20}\.json")
+_RECOUNT = re.compile(r"recount-.+-(\d{20})\.json")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})\.(opened|manifest|scanned|outcome)\.json")
 
 
@@ -177,18 +177,10 @@ def _documents(root: Path) -> Iterator[Path]:
 
 
 def _recounted(batch: BatchEntries) -> None:
-    """Outcomes as they were counted anew after rebuilds of a merge target: by the newest version of each table."""
-    newest: dict[tuple[int, str], Document] = {}
-    for name, document in sorted(batch.others.items()):
-        if match := _RECOUNT.fullmatch(name):
-            newest[document["attempt"], match[1]] = document["outcome"]
-    for (attempt, table), outcome in newest.items():
-        of_attempt = batch.attempts.get(attempt, {})
-        if sum(number == attempt for number, _ in newest) > 1 and "outcome" in of_attempt:
-            now_there = {t["name"]: t for t in outcome["targets"] if t["name"].endswith(f"/{table}")}
-            before = of_attempt["outcome"]
-            outcome = {**before, "targets": [now_there.get(t["name"], t) for t in before["targets"]]}
-        of_attempt["outcome"] = outcome
+    """Outcomes as they were counted anew after rebuilds of merge targets: the number rises with each count."""
+    counts = [(match[1], document) for name, document in batch.others.items() if (match := _RECOUNT.fullmatch(name))]
+    for _, document in sorted(counts, key=lambda each: each[0]):
+        batch.attempts.get(document["attempt"], {})["outcome"] = document["outcome"]
 
 
 def _of_batch(found: Entries, path: Path, parts: tuple[str, ...]) -> None:

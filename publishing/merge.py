@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,17 @@ def stream_of(root: Path, files: Sequence[DataFile], schema: Any) -> Any:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
+def without_key(target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> int:
+    """How many rows of groups have a null in their key: nothing would find them again. Records were rejected for it."""
+    import pyarrow.compute as pc
+
+    if target.dataset.per_record or not files:
+        return 0
+    rows = _staged(files, given, list(target.keys))
+    there = [rows[key].is_valid() for key in target.keys]
+    return int(rows.num_rows) - int(pc.sum(reduce(pc.and_, there)).as_py() or 0)
+
+
 def rebuild_needed(
     lake: Lake, target: CheckedTarget, position: int, files: Sequence[DataFile], given: Publication
 ) -> str | None:
@@ -260,4 +272,7 @@ def _staged(files: Sequence[DataFile], given: Publication, columns: Sequence[str
 
     none = pa.table({c: pa.array([], pa.string()) for c in columns})
     found = [pq.ParquetFile(given.staged / item.path).read(columns=list(columns)).select(columns) for item in files]
-    return pa.concat_tables(found) if found else none
+    if not found:
+        return none
+    nullable = pa.schema([field.with_nullable(True) for field in found[0].schema])  # constants are not
+    return pa.concat_tables([rows.cast(nullable) for rows in found])

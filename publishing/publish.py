@@ -12,9 +12,10 @@ from publishing.export import export_csv, export_folder, require_place
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.manifest import FileCounts, Manifest
-from publishing.merge import publish_merge, rebuild_needed
+from publishing.merge import MergeResult, publish_merge, rebuild_needed, without_key
 from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
 from publishing.rebuild_merge import rebuild_cost, rebuild_for, recount
+from publishing.taken import follows_merge, lost_everywhere
 from publishing.targets import (
     Publication,
     Superseded,
@@ -45,6 +46,9 @@ def unfit(
         grows = chosen.schema_evolution == "addColumns"
         if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by, grows)):
             return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
+        if chosen.mode == "merge" and (number := without_key(target, files_of(given.manifest, position), given)):
+            keys = ", ".join(target.keys)
+            return f"merge_keys: {number} rows of '{target.dataset.name}' have no {keys}, by which they are merged"
         if chosen.mode != "merge" or REBUILD in waived:
             continue
         if why := rebuild_needed(lake, target, position, files_of(given.manifest, position), given):
@@ -72,8 +76,8 @@ def publish_targets(
     commit_vault(lake, pipeline, given)
     manifest = given.manifest
     targets: dict[int, TargetOutcome] = {}
-    lost: dict[int, int] = {}
-    taken, newer = False, ""
+    merges: dict[int, MergeResult] = {}
+    newer = ""
     for position, target in in_order(pipeline):
         rows = files_of(manifest, position)
         written = sum(item.records for item in rows)
@@ -87,7 +91,6 @@ def publish_targets(
                 folder = export_folder(lake, pipeline.pipeline.app, chosen, batch)
                 written = written if exported is None else exported
                 targets[position] = TargetOutcome(chosen.kind, name, str(folder), None, written)
-                taken = True
                 continue
             table = lake.table(target.asset)
             if chosen.mode == "merge":
@@ -96,10 +99,10 @@ def publish_targets(
                 merged = publish_merge(lake, pipeline, target, rows, given)
                 if merged.rebuilt:
                     recount(lake, pipeline, target)
-                version, written, lost = merged.version, merged.written, merged.superseded
+                merges[position] = merged
+                version, written = merged.version, merged.written
             else:
                 version = publish_table(pipeline, target, table, rows, given)
-                taken = True
             targets[position] = TargetOutcome("delta", name, str(table.root), version, written)
         except Superseded as found:
             newer = str(found)
@@ -107,7 +110,7 @@ def publish_targets(
         everything = {line.arrival: line.counts.accepted for line in manifest.files}
         gone = _superseded(manifest, everything)
         return outcome_of(batch, attempt, gone, files, "nothing_to_do", f"superseded: {newer}", (), quarantine)
-    counted = manifest if taken else _superseded(manifest, lost)
+    counted = _superseded(manifest, lost_everywhere(lake, pipeline, given, merges))
     in_document = tuple(targets[position] for position in sorted(targets))
     return outcome_of(batch, attempt, counted, files, "published", None, in_document, quarantine)
 
@@ -116,12 +119,11 @@ def _that_stand(
     lake: Lake, pipeline: CheckedPipeline, export: CheckedTarget, rows: Sequence[DataFile], given: Publication
 ) -> Sequence[DataFile]:
     """What an export writes: the rows as they stand in the merge target that took them, so without those that lost."""
-    for target in pipeline.targets:
-        merged = isinstance(target.target, HiveTarget) and target.target.mode == "merge"
-        if merged and target.dataset.name == export.dataset.name:
-            snapshot = lake.table(target.asset).snapshot()
-            return rows_that(snapshot, rows, given, lambda batch: batch == given.batch.id, keep=True)
-    return rows
+    merged = follows_merge(pipeline, export)
+    if merged is None:
+        return rows
+    snapshot = lake.table(merged.asset).snapshot()
+    return rows_that(snapshot, rows, given, lambda batch: batch == given.batch.id, keep=True)
 
 
 def _superseded(manifest: Manifest, lost: Mapping[int, int]) -> Manifest:

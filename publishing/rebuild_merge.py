@@ -33,6 +33,7 @@ from publishing.manifest import staged_files
 from publishing.merge import REBUILT, SUPERSEDED, WRITTEN, stream_of
 from publishing.stage import ReconciliationError, stage
 from publishing.table_input import UpstreamFileGone, table_input
+from publishing.taken import takers
 from publishing.targets import Publication, files_of, target_schema
 from publishing.won_again import restate_winners
 from resources.lake_table import DataFile, LakeTable, Snapshot
@@ -318,13 +319,19 @@ def _by_batch(rows: Any) -> Stood:
 def recount(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget) -> None:
     """Outcomes of the batches that stand, counted anew: after a rebuild a record that had lost may have won.
 
-    Entries of replayed records first; then the journal, `recount-<version>.json` of each batch that changed; then the
-    ledger.
+    Entries of replayed records first; then the journal, `recount-<table>-<number>.json` of each batch that changed;
+    then the ledger. The number is the sum of the versions of what was counted, so it rises with each of them.
     """
     snapshot = lake.table(target.asset).snapshot()
     restate_winners(lake, pipeline, target, snapshot)
     stood = _by_batch(snapshot.dataset().to_table(columns=[f.BATCH_ID, f.ARRIVAL]))
-    name, alone = "/".join(target.asset), len(pipeline.targets) == 1
+    name, number = "/".join(target.asset), snapshot.version
+    records = _all_hold_records(pipeline)
+    accepted: Stood | None = stood if records and len(pipeline.targets) == 1 else None
+    if accepted is None and records:
+        others = [lake.table(pipeline.targets[position].asset) for position in takers(pipeline)]
+        snapshots = [table.snapshot() for table in others if table.exists]
+        accepted, number = _in_any(snapshots), sum(each.version for each in snapshots)
     with lake.ledger.write() as session:
         chosen = (
             select(Batch, Attempt)
@@ -333,9 +340,11 @@ def recount(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget) -> Non
         )
         for batch, attempt in session.execute(chosen):
             before = attempt.outcome or {}
-            after = _recounted(before, name, stood.get(batch.id, {}), alone, _arrivals(session, batch))
+            rows = sum(stood.get(batch.id, {}).values())
+            kept = accepted.get(batch.id, {}) if accepted is not None else None
+            after = _recounted(before, name, rows, kept, _arrivals(session, batch))
             if after != before:
-                entry = f"{batch.pipeline}/{batch.id}/recount-{target.asset[-1]}-{snapshot.version:020d}.json"
+                entry = f"{batch.pipeline}/{batch.id}/recount-{target.asset[-1]}-{number:020d}.json"
                 lake.journal.write(entry, {"batch": batch.id, "attempt": attempt.number, "outcome": after})
                 attempt.outcome = after
 
@@ -345,16 +354,33 @@ def _arrivals(session: Session, batch: Batch) -> list[int]:
     return list(session.scalars(own.order_by(LandedFile.arrival)))
 
 
+def _all_hold_records(pipeline: CheckedPipeline) -> bool:
+    """Whether the tables say of each record if a target took it: not of groups, nor of files."""
+    chosen = [pipeline.targets[position] for position in takers(pipeline)]
+    return all(isinstance(each.target, HiveTarget) and each.dataset.per_record for each in chosen)
+
+
+def _in_any(snapshots: Sequence[Snapshot]) -> Stood:
+    """The records that stand in one of several tables at least, each once."""
+    import pyarrow as pa
+
+    columns = [f.RECORD_ID, f.BATCH_ID, f.ARRIVAL]
+    schema = pa.schema([(f.RECORD_ID, pa.string()), (f.BATCH_ID, pa.string()), (f.ARRIVAL, pa.int64())])
+    tables = [snapshot.dataset().to_table(columns=columns).select(columns).cast(schema) for snapshot in snapshots]
+    return _by_batch(pa.concat_tables(tables).group_by(columns).aggregate([]))
+
+
 def _recounted(
-    outcome: Mapping[str, Any], name: str, stood: Mapping[int, int], alone: bool, arrivals: Sequence[int]
+    outcome: Mapping[str, Any], name: str, rows: int, stood: Mapping[int, int] | None, arrivals: Sequence[int]
 ) -> dict[str, Any]:
-    """An outcome with the rows that stand now; with one target, accepted and superseded follow them."""
-    rows = sum(stood.values())
+    """An outcome with the rows that stand now. `stood`: the records that stand in any target, by arrival, where the
+    tables can tell; accepted and superseded follow them.
+    """
     targets = [{**t, "rows_written": rows} if t["name"] == name else t for t in outcome.get("targets", ())]
     found = {**outcome, "targets": targets}
-    if not alone or "counts" not in outcome:
+    if stood is None or "counts" not in outcome:
         return found
-    found["counts"] = _moved(outcome["counts"], rows)
+    found["counts"] = _moved(outcome["counts"], sum(stood.values()))
     lines = outcome.get("files", ())
     if len(lines) == len(arrivals):
         found["files"] = [

@@ -116,11 +116,9 @@ def _nothing_lost(lake: Lake, session: Session, pipeline: CheckedPipeline, batch
     replayed = entries.filter(pc.equal(entries["state"], REPLAYED))
     missing, replaced = 0, 0
     since = _replayed_at(session, batch)
-    for target in pipeline.targets if replayed.num_rows else ():
-        if not isinstance(target.target, HiveTarget) or not target.dataset.per_record:
-            continue
-        gone = replayed.num_rows - _standing(lake, target, replayed)
-        if gone and since is not None and _overtaken(session, batch, target, since):
+    for targets in _together(pipeline) if replayed.num_rows else ():
+        gone = replayed.num_rows - _standing(lake, targets, replayed)
+        if gone and since is not None and any(_overtaken(session, batch, target, since) for target in targets):
             replaced += gone
         else:
             missing += gone
@@ -132,12 +130,23 @@ def _nothing_lost(lake: Lake, session: Session, pipeline: CheckedPipeline, batch
     return CheckOutcome(NOTHING_LOST, "error", not (doubled or missing), doubled + missing, said)
 
 
-def _standing(lake: Lake, target: CheckedTarget, replayed: Any) -> int:
-    table = lake.table(target.asset)
-    if not table.exists:
-        return 0
+def _together(pipeline: CheckedPipeline) -> list[list[CheckedTarget]]:
+    """Tables of which one at least holds what is `replayed`: it has its branch, and may have lost in a merge target."""
+    tables = [t for t in pipeline.targets if isinstance(t.target, HiveTarget) and t.dataset.per_record]
+    if pipeline.branches.several:
+        return [tables]
+    merges = [t for t in tables if t.target.mode == "merge"]
+    alone = [[t] for t in tables if t not in merges]
+    return [*alone, tables] if merges else alone
+
+
+def _standing(lake: Lake, targets: Sequence[CheckedTarget], replayed: Any) -> int:
+    import pyarrow as pa
+
     ids = replayed["record_id"].combine_chunks()
-    return len(standing(table.snapshot(), ids, lambda _: True).unique())
+    tables = [lake.table(target.asset) for target in targets]
+    found = [standing(table.snapshot(), ids, lambda _: True) for table in tables if table.exists]
+    return len(pa.concat_arrays(found).unique()) if found else 0
 
 
 def _replayed_at(session: Session, batch: Batch) -> datetime | None:

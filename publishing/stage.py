@@ -18,13 +18,15 @@ from processing.compute import Tools, later_frames, record_frame, stamp, target_
 from processing.lines import beside_names, later_steps, read_beside
 from processing.read import RawFile, read_records
 from processing.read_table import read_lake_rows
+from processing.rejects import alive
 from processing.step import Runtime
 from processing.transformations import registry
+from processing.unrecorded import with_identity
 from publishing import failpoints
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import CheckOutcome, Counts, StepLine
-from publishing.rule_tables import compared_rows, rule_references
+from publishing.rule_tables import compared_rows, lookup_rows, rule_references
 from publishing.table_input import TableInput, table_beside
 from publishing.verdict import judge
 from resources.durable import fsync
@@ -63,6 +65,7 @@ class AttemptInput:
     others: Mapping[str, TableInput] = field(default_factory=dict)  # of the other driving sources
     bound: Mapping[str, object] = field(default_factory=dict)  # values of expressions by name
     versions: Mapping[str, int] = field(default_factory=dict)  # of tables read beside; without one, the newest
+    arrival: int = 0  # the batch's, which rows that are no records get
 
     @property
     def by_file(self) -> bool:
@@ -84,7 +87,8 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         back: DataFrame = session.read.parquet(str(folder))
         return back
 
-    runtime = Runtime(session, lake.engine.name, given.business_date, given.business_date, lake.secrets, given.bound)
+    day, looked_up = given.business_date, lookup_rows(lake, pipeline, given.versions)
+    runtime = Runtime(session, lake.engine.name, day, day, lake.secrets, given.bound, looked_up)
     tools = Tools(registry(), runtime, materialise)
     beside = _read_beside(lake, pipeline, given)
     references = rule_references(lake, pipeline, given.versions)
@@ -110,7 +114,10 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         accepted = session.read.parquet(str(accepted_folder))
     elif beside:  # a right or full join has rows even where no record is left
         accepted = out.drop(f.STATUS).limit(0)
-    targets, steps = _later_targets(lake, pipeline, given, root, accepted, beside, tools, direct, lines)
+    branches = {
+        name: _of_branch(rows, accepted, given, tools) for name, rows in tools.branches.items() if accepted is not None
+    }
+    targets, steps = _later_targets(pipeline, given, root, accepted, branches, beside, tools, direct, lines)
     for number, tokens in enumerate(tools.vault):
         tokens.write.parquet(str(root / "vault" / str(number)))
     manifest = Manifest(
@@ -199,8 +206,16 @@ def _hidden(rows: DataFrame) -> DataFrame:
     return rows.withColumns(values) if values else rows
 
 
+def _of_branch(rows: DataFrame, accepted: DataFrame, given: AttemptInput, tools: Tools) -> DataFrame:
+    """The records that are alive on a branch, less those that another branch rejected; stamped."""
+    living = rows.where(alive()).join(accepted.select(f.RECORD_ID), [f.RECORD_ID], "left_semi")
+    return tools.materialise(stamp(living, given.batch_id, given.opened_at))
+
+
 def _direct_target(pipeline: CheckedPipeline) -> int | None:
     """The target whose files are the staged accepted records themselves: they are written once and linked in."""
+    if pipeline.branches.several:
+        return None
     reread = later_steps(pipeline) or len(pipeline.targets) > 1
     for position, target in enumerate(pipeline.targets):
         chosen = target.target
@@ -283,38 +298,37 @@ def _reconcile(
 
 
 def _later_targets(
-    lake: Lake,
     pipeline: CheckedPipeline,
     given: AttemptInput,
     root: Path,
     accepted: DataFrame | None,
+    branches: Mapping[str, DataFrame],
     beside: Mapping[str, DataFrame],
     tools: Tools,
     direct: int | None,
     lines: Sequence[FileCounts],
 ) -> tuple[dict[int, list[DataFile]], list[StepLine]]:
     """Writes the rows of every target that are not the accepted records; and the chain of the later steps."""
-    from pyspark.sql import functions as F
-
-    later = [i for i, t in enumerate(pipeline.targets) if i != direct and _has_own_files(t)]
+    later = [i for i, t in enumerate(pipeline.targets) if i != direct and (branches or _has_own_files(t))]
     accepted_count = sum(line.counts.accepted for line in lines)
     targets: dict[int, list[DataFile]] = {}
     steps: list[StepLine] = []
     if accepted is not None and later:
-        outputs = later_frames(pipeline, accepted, beside, tools)
+        outputs = later_frames(pipeline, accepted, beside, tools, branches)
         frames = {plan.output.name: rows for plan, rows in zip(later_steps(pipeline), outputs, strict=True)}
         written: dict[tuple[str, tuple[str, ...]], int] = {}
         for position in later:
             target = pipeline.targets[position]
-            partition_by = target.target.partition_by if isinstance(target.target, HiveTarget) else ()
+            partition_by = _folders(target)
             same = written.get((target.dataset.name, partition_by))
             if same is not None:
                 targets[position] = targets[same]
                 continue
-            rows: DataFrame = accepted
+            rows: DataFrame = branches.get(target.dataset.name, accepted)
             if not target.dataset.per_record:
-                rows = stamp(frames[target.dataset.name], given.batch_id, given.opened_at)
-                rows = rows.withColumn(f.BUSINESS_DATE, F.lit(given.business_date.isoformat()).cast("date"))
+                found = frames[target.dataset.name]
+                rows = with_identity(found, target.dataset, given.batch_id, given.arrival, given.business_date)
+                rows = stamp(rows, given.batch_id, given.opened_at)
             folder = root / f"target{position}"
             rows = _named(rows.select(*target_columns(target)), partition_by)
             rows.write.partitionBy(*partition_by).parquet(str(folder))
@@ -322,7 +336,8 @@ def _later_targets(
             written[(target.dataset.name, partition_by)] = position
         written_rows = {pipeline.targets[i].dataset.name: sum(x.records for x in files) for i, files in targets.items()}
         plans, apart = later_steps(pipeline), beside_names(pipeline)
-        sizes: dict[str, int] = {}
+        read = {name for plan in plans for name in plan.inputs}
+        sizes = {name: rows.count() for name, rows in branches.items() if name in read}
         for number, plan in enumerate(plans):
             # A name is that of its last step: what a target wrote counts for that one.
             last = all(other.output.name != plan.output.name for other in plans[number + 1 :])
@@ -334,8 +349,12 @@ def _later_targets(
     return targets, steps
 
 
+def _folders(target: CheckedTarget) -> tuple[str, ...]:
+    """The columns by which its files lie in folders; what is merged is read again, and lies in none."""
+    chosen = target.target
+    return chosen.partition_by if isinstance(chosen, HiveTarget) and chosen.mode != "merge" else ()
+
+
 def _has_own_files(target: CheckedTarget) -> bool:
     """Whether its rows are other files than the accepted records: groups, or records in folders of their own."""
-    chosen = target.target
-    partitioned = isinstance(chosen, HiveTarget) and chosen.mode != "merge" and bool(chosen.partition_by)
-    return partitioned or not target.dataset.per_record
+    return bool(_folders(target)) or not target.dataset.per_record

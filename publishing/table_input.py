@@ -85,7 +85,7 @@ def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInp
         raise ValueError(f"{pipeline.key}: batch {batch.id} has no upstream table")
     window = Window.of(batch.window)
     # The files of changes are pinned one by one: where the log forgot the version they are found all the same.
-    snapshot = _pinned(lake.table(upstream), window.table, window.version, or_newest=window.read == "changes")
+    snapshot = pinned(lake.table(upstream), window.table, window.version, or_newest=window.read == "changes")
     files = snapshot.files() if window.read != "changes" else _window_files(lake.table(upstream), snapshot, window)
     day = None if window.read == "full" else batch.business_date
     if day is not None:
@@ -133,16 +133,16 @@ def pinned_beside(lake: Lake, pipeline: CheckedPipeline) -> dict[str, str]:
                 what = f"'{source.source.id}' is joined, and {name} was never published; run what writes it first"
                 raise TableNotThere(f"{pipeline.key}: {what}")
             found[f"{_TABLE}{source.source.id}"] = str(table.snapshot().version)
-    for compared in pipeline.rule_tables:
-        name, table = ".".join(compared), lake.table(compared)
+    for looked_up in pipeline.looked_up:
+        name, table = ".".join(looked_up), lake.table(looked_up)
         if not table.exists:
-            raise TableNotThere(f"{pipeline.key}: a rule compares with {name}, which was never published")
+            raise TableNotThere(f"{pipeline.key}: a rule or a lookup reads {name}, which was never published")
         found[f"{_TABLE}{name}"] = str(table.snapshot().version)  # a name with dots is no source's id
     return found
 
 
 def versions_beside(pins: Mapping[str, str]) -> dict[str, int]:
-    """{source, or app.layer.table of a rule's: version} of what `pinned_beside` gave to an attempt."""
+    """{source, or app.layer.table of what is looked up: version} of what `pinned_beside` gave to an attempt."""
     return {name.removeprefix(_TABLE): int(version) for name, version in pins.items() if name.startswith(_TABLE)}
 
 
@@ -153,7 +153,7 @@ def table_beside(
     if source.upstream is None:
         raise ValueError(f"{pipeline.key}: '{source.source.id}' is no table")
     name = ".".join(source.upstream)
-    snapshot = _pinned(lake.table(source.upstream), name, versions.get(source.source.id))
+    snapshot = pinned(lake.table(source.upstream), name, versions.get(source.source.id))
     files = snapshot.files()
     only = day if isinstance(source.source, HiveSource) and source.source.read == "partition" else None
     if only is not None:
@@ -165,7 +165,7 @@ class UpstreamFileGone(Exception):
     """A file or a version that a batch is to read is not in the upstream table any more (permanent)."""
 
 
-def _pinned(table: LakeTable, name: str, version: int | None, or_newest: bool = False) -> Snapshot:
+def pinned(table: LakeTable, name: str, version: int | None, or_newest: bool = False) -> Snapshot:
     """The table as of a version; UpstreamFileGone where its log forgot that one, unless the newest does as well."""
     from deltalake.exceptions import TableNotFoundError
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from pipeline_xml.system_columns import SYSTEM_COLUMNS
 from processing.frame import BATCH_ID, BUSINESS_DATE, RECORD_ID
 from resources.durable import fsync, make_folder, sync_commit
 from resources.failures import Transient
@@ -302,7 +303,7 @@ class LakeTable:
     def drift(self, schema: pa.Schema, partition_by: Sequence[str], grows: bool) -> str | None:
         """Why rows of the schema do not fit the table: a type, a missing column, other partitions. None where they do.
 
-        A column that the table lacks is no drift where the table `grows`: then it is added.
+        A column that the table lacks is no drift where the table `grows`: then it is added, as the platform's own are.
         """
         from deltalake import Schema
 
@@ -314,7 +315,8 @@ class LakeTable:
             found.append(f"the type of {', '.join(changed)} changed")
         if dropped := [name for name in have if name not in want]:
             found.append(f"{', '.join(dropped)} of the table are gone")
-        if not grows and (fresh := [name for name in want if name not in have]):
+        fresh = [name for name in want if name not in have and name not in SYSTEM_COLUMNS]
+        if fresh and not grows:
             found.append(f"the table has no {', '.join(fresh)}; schemaEvolution=\"addColumns\" on the target adds them")
         if snapshot.partition_by != list(partition_by):
             found.append(f"the table is partitioned by {', '.join(snapshot.partition_by) or 'nothing'}")

@@ -22,7 +22,7 @@ from tests.plain_steps import STEPS
 
 FOLDER = Path(__file__).parent / "cases" / "invalid"
 BASE = FOLDER / "base"
-REAL_STEPS = ("LK204-step_columns", "LK30", "LK31", "LK510", "LK511", "LK512", "LK513", "LK190-unique")
+REAL_STEPS = ("LK204-step_columns", "LK30", "LK31", "LK510", "LK511", "LK512", "LK513", "LK514", "LK190-unique")
 INSTALLED = ("LK313", "LK314")  # with a distribution that offers transformations
 _SHOP = "applications/shop"
 _PLACES = {

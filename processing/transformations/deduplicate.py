@@ -2,13 +2,16 @@
 
 `first` and `last` go by arrival: file, then record number. `latest` has the greatest `orderBy` (by default the
 contract's x-orderBy; nulls are lowest), ties by arrival, so the survivor is always the same. Losers are counted as
-deduplicated, or quarantined with `losers="quarantine"`. A record with a null in its key is never a duplicate.
+deduplicated, or quarantined with `losers="quarantine"`. A record with a null in its key is never a duplicate. Rows that
+are no records any more have not arrived: of them `latest` can be kept, ties by all of their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING
 
 from pipeline_xml.checked import Column, Dataset, StepContext, StepPlan
@@ -16,7 +19,7 @@ from pipeline_xml.model import Step
 from processing import frame as names
 from processing.rejects import Reason, alive, reject, set_aside
 from processing.step import Runtime
-from processing.transformations.attributes import INCOMPLETE, NO_KEY, Attributes
+from processing.transformations.attributes import INCOMPLETE, NO_KEY, WRONG_VALUE, Attributes
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expr
@@ -30,13 +33,14 @@ _LOST = "_lost"
 
 @dataclass(frozen=True)
 class Config:
-    """`doubles` are those of the keys that are of type double."""
+    """`doubles` are those of the keys that are of type double. `by_record`: the rows are records."""
 
     keys: tuple[str, ...]
     keep: str
     order_by: tuple[str, ...]
     losers: str
     doubles: frozenset[str] = frozenset()
+    by_record: bool = True
 
 
 class Deduplicate:
@@ -57,9 +61,15 @@ class Deduplicate:
         keys = read.columns("keys", source)
         if not keys and not read.failed:
             read.report(INCOMPLETE, "<deduplicate keys> names no column", read.place("keys"), source.names)
+        if not source.per_record and (keep != "latest" or losers == "quarantine"):
+            what = "keep" if keep != "latest" else "losers"
+            message = f"<deduplicate {what}>: rows of '{source.name}' are no records, that arrive or can be quarantined"
+            hint = 'say keep="latest" orderBy="…", and drop the losers'
+            read.report(WRONG_VALUE, message, read.place(what), (), hint)
         order = self._order(read, source, context) if keep == "latest" else ()
         doubles = frozenset(c.name for c in keys if c.type.kind == "double")
-        config = Config(tuple(c.name for c in keys), keep, tuple(c.name for c in order), losers, doubles)
+        by = tuple(c.name for c in order)
+        config = Config(tuple(c.name for c in keys), keep, by, losers, doubles, source.per_record)
         return read.plan(source, source.columns, config, key=config.keys)
 
     def _order(self, read: Attributes, source: Dataset, context: StepContext) -> tuple[Column, ...]:
@@ -76,6 +86,8 @@ class Deduplicate:
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame:
         config: Config = plan.config
         rows = frames[plan.inputs[0]]
+        if not config.by_record:
+            return _of_groups(rows, config, plan.output.names)
         found = _losers(rows, config)
         few = found.limit(FEW + 1).toArrow()
         if few.num_rows == 0:
@@ -92,6 +104,19 @@ class Deduplicate:
         else:
             marked = set_aside(marked, lost, names.DEDUPLICATED)
         return marked.select(*rows.columns)
+
+
+def _of_groups(rows: DataFrame, config: Config, columns: Sequence[str]) -> DataFrame:
+    """Rows without an identity are ranked as they are, by the order, then by all of their values: always the same."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    complete = reduce(and_, (F.col(key).isNotNull() for key in config.keys), alive())
+    keys = [_comparable(key, key in config.doubles) for key in config.keys]
+    best = [F.col(name).desc_nulls_last() for name in dict.fromkeys((*config.order_by, *columns))]
+    lost = F.row_number().over(Window.partitionBy(*keys).orderBy(*best)) > 1
+    ranked = set_aside(rows.where(complete).withColumn(_LOST, lost), F.col(_LOST), names.DEDUPLICATED)
+    return ranked.select(*rows.columns).unionByName(rows.where(~complete))
 
 
 def _is_lost() -> Expr:

@@ -1,8 +1,9 @@
 """`<lookup source reference outputFields joinType on onMissing/>`: columns of a reference table by key.
 
-The key is the reference's x-primaryKey against same-named columns, or `on="country=code, …"` (column=reference
-column). A record that finds nothing, or has a null in its key, gets nulls; with `onMissing="quarantine"` it is
-quarantined, with `joinType="inner"` filtered.
+The reference is a file of the lookups folders, or a lake table `layer.table`, of which an attempt pins the version. Its
+key is its x-primaryKey (of a table the keys that it is merged by) against same-named columns, or `on="country=code, …"`
+(column=reference column); a key that is there twice is an error. A record that finds nothing, or has a null in its key,
+gets nulls; with `onMissing="quarantine"` it is quarantined, with `joinType="inner"` filtered.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline_xml.checked import Column, Dataset, Reference, StepContext, StepPlan
+from pipeline_xml.checked import Column, Dataset, Reference, StepContext, StepPlan, TableReference
 from pipeline_xml.contract import Field
 from pipeline_xml.model import Step
 from pipeline_xml.place import items
@@ -68,10 +69,16 @@ class Lookup:
         added = self._added(read, source, reference, fields, found)
         config = Config(on, tuple(c.name for c in added), "filter" if join_type == "inner" else missing)
         plan = read.plan(source, (*source.columns, *added), config)
-        return replace(plan, references=(reference,)) if plan else None
+        if plan is None:
+            return None
+        if isinstance(reference, Reference):
+            return replace(plan, references=(reference,))
+        keys = tuple(right for _, right in on)
+        columns = tuple(dict.fromkeys((*keys, *config.output_fields)))
+        return replace(plan, tables=(replace(reference, keys=keys, columns=columns),))
 
     def _on(
-        self, read: Attributes, source: Dataset, reference: Reference, fields: Mapping[str, Field]
+        self, read: Attributes, source: Dataset, reference: Reference | TableReference, fields: Mapping[str, Field]
     ) -> tuple[tuple[str, str], ...]:
         keys = reference.contract.primary_key
         if not read.text("on"):
@@ -102,7 +109,12 @@ class Lookup:
         return tuple((left, right) for left, right, _ in pairs)
 
     def _added(
-        self, read: Attributes, source: Dataset, reference: Reference, fields: Mapping[str, Field], found: bool
+        self,
+        read: Attributes,
+        source: Dataset,
+        reference: Reference | TableReference,
+        fields: Mapping[str, Field],
+        found: bool,
     ) -> tuple[Column, ...]:
         added: list[Column] = []
         wanted = items(read.text("outputFields"))
@@ -128,18 +140,22 @@ class Lookup:
         from processing.references import read_reference
 
         config: Config = plan.config
-        reference = plan.references[0]
+        reference: Reference | TableReference = plan.references[0] if plan.references else plan.tables[0]
         rows = frames[plan.inputs[0]]
         keys = {f"_ref{i}": right for i, (_, right) in enumerate(config.on)}
-        table = read_reference(reference, runtime.session, tuple(keys.values())).select(
+        if isinstance(reference, Reference):
+            found = F.broadcast(read_reference(reference, runtime.session, tuple(keys.values())))
+        else:
+            found = runtime.tables[reference]
+        table = found.select(
             *(F.col(right).alias(name) for name, right in keys.items()),
             *(F.col(name) for name in config.output_fields),
         )
         condition = F.lit(True)
         for (left, _), name in zip(config.on, keys, strict=True):
             condition = condition & (rows[left] == table[name])
-        joined = rows.join(F.broadcast(table), condition, "left")
-        # a key column of the reference is never null: where it is, nothing was found
+        joined = rows.join(table, condition, "left")
+        # a key column that equals something is never null: where it is, nothing was found
         nothing = F.col("_ref0").isNull()
         if config.missing == "filter":
             joined = set_aside(joined, nothing, names.FILTERED)

@@ -32,11 +32,14 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_at(point: str) -> Iterator[None]:
-    """The first time the point is passed, everything stops there."""
+def killed_at(point: str, times: int = 1) -> Iterator[None]:
+    """When the point is passed for that time, everything stops there."""
+    passed = 0
 
     def reached(name: str) -> None:
-        if name == point:
+        nonlocal passed
+        passed += name == point
+        if name == point and passed == times:
             raise Killed(name)
 
     with pytest.MonkeyPatch.context() as patch:
