@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from pipeline_xml.load import check_path
 from processing.transformations import registry
@@ -154,3 +155,15 @@ def test_what_the_check_says(feed: StewardFeed) -> None:
     assert codes(MERGED.replace('keys="shop"', 'keys="n"')) == ["LK514"]
     assert codes(MERGED, GROUPED.replace("/>", ' rollup="true"/>')) == ["LK514"]
     assert codes(MERGED, GROUPED + '<deduplicate source="s" keys="shop" keep="first"/>') == ["LK302"]
+
+
+def test_a_table_of_groups_from_before_they_had_an_identity_goes_on(feed: StewardFeed) -> None:
+    define(feed, '<hive table="staging.feed" mode="append"/>')
+    land(feed, "20240105", "a,x,1")
+    table = DeltaTable(str(feed.folder("staging.feed")))
+    gone = ["_record_id", "_sender", "_arrival", "_source_file", "_source_record"]
+    rows = table.to_pyarrow_table().drop_columns(gone)
+    write_deltalake(table, rows, mode="overwrite", schema_mode="overwrite")
+    assert land(feed, "20240106", "b,y,50").status == "published"
+    assert groups(feed) == [("x", 1, 1), ("y", 1, 50)]
+    assert [record is None for record in feed.rows("staging.feed", "_record_id")].count(True) == 1
