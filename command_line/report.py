@@ -51,6 +51,9 @@ def _print_pipeline(console: Console, pipeline: PipelineOutcome) -> None:
     if zero := [t for t in TERMS if t not in shown]:
         console.print(f"  0 throughout: {', '.join(zero)}", style="dim", highlight=False)
     for batch in pipeline.batches:
+        if batch.files_late:
+            late = f"{batch.files_late} {'file' if batch.files_late == 1 else 'files'} late"
+            console.print(f"  {batch.key}: {late}", markup=False, style="yellow")
         if batch.reason:
             console.print(f"  {batch.key}: {batch.reason}", markup=False, style="yellow")
         for step in batch.steps:

@@ -84,6 +84,8 @@ def batch_metadata(batch: BatchOutcome) -> dict[str, dg.RawMetadataValue]:
         "seconds": float(batch.seconds),
         **{f"records_{name}": count for name, count in counts.as_dict().items()},
     }
+    if batch.files_late:
+        found["files_late"] = batch.files_late
     if batch.reason:
         found["reason"] = batch.reason
     if batch.steps:

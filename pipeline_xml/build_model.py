@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Any, cast
 
 from pipeline_xml.element import Element
@@ -10,6 +11,7 @@ from pipeline_xml.model import (
     DefaultAssignment,
     ErrorPolicy,
     EscalationLevel,
+    HolidayCalendar,
     JobPipeline,
     LandingZone,
     Metadata,
@@ -222,15 +224,22 @@ def _children(root: Element, tag: str) -> Iterable[tuple[Element, dict[str, str]
     return ((e, e.attributes) for e in root.children if e.tag == tag)
 
 
-def resources(root: Element, app: str) -> tuple[tuple[LandingZone, ...], tuple[SecretKey, ...]]:
-    """Landing zones and mask keys of a `<resources>` document."""
+def resources(
+    root: Element, app: str
+) -> tuple[tuple[LandingZone, ...], tuple[SecretKey, ...], tuple[HolidayCalendar, ...]]:
+    """Landing zones, mask keys and calendars of a `<resources>` document."""
     zones = tuple(_zone(e, app) for e in root.children if e.tag == "landingZone")
     keys = tuple(
         SecretKey(app=app, id=e.attributes["id"], secret_ref=e.attributes["secretRef"], where=e.where, places=e.places)
         for e in root.children
         if e.tag == "maskKey"
     )
-    return zones, keys
+    return zones, keys, tuple(_calendar(e, app) for e in root.children if e.tag == "calendar")
+
+
+def _calendar(e: Element, app: str) -> HolidayCalendar:
+    days = frozenset(date.fromisoformat(each.attributes["date"].strip()) for each in e.children)
+    return HolidayCalendar(app=app, id=e.attributes["id"], holidays=days, where=e.where, places=e.places)
 
 
 def _zone(e: Element, app: str) -> LandingZone:

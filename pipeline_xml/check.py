@@ -87,6 +87,7 @@ def check_applications(
             a.zones,
             a.keys,
             a.workflows,
+            a.calendars,
         )
         for a in applications
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from pipeline_xml.branches import Branches, branches
 from pipeline_xml.check_beside import check_beside
@@ -114,7 +115,13 @@ class PipelineCheck:
             rule_hash=rule_hash([*rules.rows, *rules.keys, *rules.datasets]),
             bound=tuple(bound_value(name, self.parameters) for name in sorted(self.bound)),
             not_runnable=tuple(self.not_runnable),
+            holidays=self._holidays(),
         )
+
+    def _holidays(self) -> frozenset[date]:
+        """Of the calendar that the metadata names; one that there is not, LK165 tells."""
+        named = self.pipeline.metadata.calendar
+        return next((c.holidays for c in self.application.calendars if c.id == named), frozenset())
 
     def _driving(self, targets: Iterable[CheckedTarget]) -> str | None:
         """The source whose records the first target holds; without a resolved target, the first source."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +20,7 @@ from pipeline_xml.model import (
     FileSource,
     HiveSource,
     HiveTarget,
+    HolidayCalendar,
     JobPipeline,
     LandingZone,
     OtherSource,
@@ -285,7 +287,8 @@ class CheckedPipeline:
     `definition_hash`: sha256 over the canonical text of XML, contracts and transformation versions.
     `rule_hash`: sha256 over the fingerprints of its rules. Sources and targets of kinds that are not built yet are
     named in `not_runnable`. Row rules are evaluated on the driving source's columns,
-    before the first transformation. `bound` are the values of a run that its expressions read.
+    before the first transformation. `bound` are the values of a run that its expressions read. `holidays`
+    are those of the calendar that its metadata names.
     """
 
     pipeline: Pipeline
@@ -299,6 +302,7 @@ class CheckedPipeline:
     bound: tuple[BoundValue, ...] = ()
     not_runnable: tuple[str, ...] = ()  # why this version checks it, but does not run it; empty: it runs
     key_rules: tuple[KeyRule, ...] = ()
+    holidays: frozenset[date] = frozenset()
 
     @property
     def record_rules(self) -> tuple[RowRule | KeyRule, ...]:
@@ -346,6 +350,7 @@ class CheckedApplication:
     zones: tuple[LandingZone, ...] = ()
     keys: tuple[SecretKey, ...] = ()
     workflows: tuple[Workflow, ...] = ()
+    calendars: tuple[HolidayCalendar, ...] = ()
 
     @property
     def workflow_by_pipeline(self) -> Mapping[str, Workflow]:

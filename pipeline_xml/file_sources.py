@@ -59,7 +59,8 @@ class FileSource(Node):
 
     `compression` is what its files have to be packed by; None lets the first bytes of each tell. `member_pattern`
     chooses the members of an archive, and its groups come before those of `pattern`. With `pgp_secret_ref`, the private
-    key, every file has to be encrypted. `null_values` are the texts of a cell that mean null.
+    key, every file has to be encrypted; `pgp_passphrase_ref` unlocks that key. `null_values` are the texts of a cell
+    that mean null.
 
     With `supersedes="name"` a file takes the place of the one that came before under its name, for the same business
     date and sender. `empty_file`: whether a file of no bytes is held, or is a delivery of no records.
@@ -73,6 +74,7 @@ class FileSource(Node):
     compression: Literal["gzip", "bzip2", "zstd", "zip", "none"] | None = None
     member_pattern: str | None = None
     pgp_secret_ref: str | None = None
+    pgp_passphrase_ref: str | None = None
     max_unpacked_bytes: int = 10 * 1024**3
     null_values: tuple[str, ...] = ()
     load_policy: Literal["eager", "onDemand"] = "eager"

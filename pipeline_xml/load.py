@@ -18,6 +18,7 @@ from pipeline_xml.model import (
     LAYERS,
     Application,
     HiveSource,
+    HolidayCalendar,
     JobPipeline,
     LandingZone,
     Layer,
@@ -48,6 +49,7 @@ class _Found:
     packs: list[RulePack] = field(default_factory=list)
     zones: list[LandingZone] = field(default_factory=list)
     keys: list[SecretKey] = field(default_factory=list)
+    calendars: list[HolidayCalendar] = field(default_factory=list)
     workflows: list[Workflow] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
 
@@ -174,6 +176,7 @@ def _read_application(
         tuple(found.keys),
         tuple(found.workflows),
         frozenset(found.unread),
+        tuple(found.calendars),
     )
 
 
@@ -207,6 +210,7 @@ def _read_one(
     elif kind == "workflow":
         found.workflows.append(build_model.workflow(element, app))
     else:
-        zones, keys = build_model.resources(element, app)
+        zones, keys, calendars = build_model.resources(element, app)
         found.zones += zones
         found.keys += keys
+        found.calendars += calendars

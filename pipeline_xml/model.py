@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Literal
 
@@ -244,6 +245,15 @@ class LandingZone(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HolidayCalendar(Node):
+    """`<calendar id>` in resources: the days on which nothing is expected."""
+
+    app: str
+    id: str
+    holidays: frozenset[date]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKey(Node):
     """`<maskKey id secretRef/>` in resources: the key that masks use; its value stays in the secret store."""
 
@@ -315,6 +325,7 @@ class Application:
     keys: tuple[SecretKey, ...] = ()
     workflows: tuple[Workflow, ...] = ()
     unread: frozenset[str] = frozenset()
+    calendars: tuple[HolidayCalendar, ...] = ()
 
     @cached_property
     def pipelines_by_id(self) -> Mapping[str, Pipeline]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from pipeline_xml.durations import parse_duration
-from pipeline_xml.model import Control, CsvSource, FileSource, Pipeline
-from pipeline_xml.rulebook import Report, pipeline_rule
+from pipeline_xml.model import Application, Control, CsvSource, FileSource, Pipeline
+from pipeline_xml.rulebook import Report, catalog_rule, pipeline_rule
 
 
 def _csv(pipeline: Pipeline) -> Iterable[CsvSource]:
@@ -116,3 +116,23 @@ def expected_files(pipeline: Pipeline, report: Report) -> None:
         if written.calendar is not None and not dated:
             hint = "a pattern with the group business_date, or businessDateField in <control>"
             report("nothing says of a file which date it is for", written.place("calendar"), hint=hint)
+
+
+@catalog_rule("LK165")
+def unknown_calendar(applications: tuple[Application, ...], report: Report) -> None:
+    """The calendar of a pipeline's metadata is one of the application's resources."""
+    for application in applications:
+        known = sorted(each.id for each in application.calendars)
+        for pipeline in () if "resources" in application.unread else application.pipelines:
+            named, where = pipeline.metadata.calendar, pipeline.metadata.place("calendar")
+            if named is not None and named not in known:
+                hint = "" if known else '<calendar id="…"><holiday date="2026-12-25"/></calendar> in resources'
+                report(f"unknown calendar '{named}'", where, known, hint=hint)
+
+
+@pipeline_rule("LK166")
+def passphrase(pipeline: Pipeline, report: Report) -> None:
+    """pgpPassphraseRef goes with pgpSecretRef: it is the passphrase of that key."""
+    for source in pipeline.sources:
+        if isinstance(source, FileSource) and source.pgp_passphrase_ref and source.pgp_secret_ref is None:
+            report("a passphrase without a key", source.place("pgpPassphraseRef"), hint="add pgpSecretRef")

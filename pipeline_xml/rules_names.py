@@ -22,8 +22,8 @@ def _twice(found: Iterable[tuple[str, Node]], what: str, report: Report) -> None
 
 @catalog_rule("LK102")
 def unique_ids(applications: tuple[Application, ...], report: Report) -> None:
-    """Within an application the ids of pipelines and jobs, of rule packs, landing zones, mask keys and workflows are
-    unique.
+    """Within an application the ids of pipelines and jobs, of rule packs, landing zones, mask keys, calendars and
+    workflows are unique.
 
     A pipeline and a job may not share an id either: `lake run app/id` could mean both.
     """
@@ -33,6 +33,7 @@ def unique_ids(applications: tuple[Application, ...], report: Report) -> None:
         _twice(((p.id, p) for p in application.packs), "the rule pack", report)
         _twice(((z.id, z) for z in application.zones), "the landing zone", report)
         _twice(((k.id, k) for k in application.keys), "the mask key", report)
+        _twice(((c.id, c) for c in application.calendars), "the calendar", report)
         _twice(((w.id, w) for w in application.workflows), "the workflow", report)
 
 

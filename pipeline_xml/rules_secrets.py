@@ -31,6 +31,7 @@ def _pipelines(application: Application) -> Written:
         for each in (*pipeline.sources, *pipeline.targets):
             if isinstance(each, FileSource):
                 yield each.pgp_secret_ref, each.place("pgpSecretRef")
+                yield each.pgp_passphrase_ref, each.place("pgpPassphraseRef")
             elif isinstance(each, OtherSource | OtherTarget):
                 yield each.attributes.get("userSecretRef"), each.place("userSecretRef")
         yield from ((step.attributes.get("secretRef"), step.place("secretRef")) for step in pipeline.steps)

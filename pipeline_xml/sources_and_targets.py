@@ -77,6 +77,7 @@ def _files(e: Element) -> dict[str, Any]:
         "compression": a.get("compression"),
         "member_pattern": a.get("memberPattern"),
         "pgp_secret_ref": a.get("pgpSecretRef"),
+        "pgp_passphrase_ref": a.get("pgpPassphraseRef"),
         "max_unpacked_bytes": int(a.get("maxUnpackedBytes", str(10 * 1024**3))),
         "load_policy": a.get("loadPolicy", "eager"),
         "schema_ref": e.value("schemaRef"),

@@ -47,6 +47,7 @@ _TYPES = {
     "nonNegativeInteger": "a whole number of at least 0",
     "decimal": "a number",
     "rate": "a number from 0 to 1",
+    "day": "a date that there is, as 2026-12-25",
 }
 
 

@@ -29,7 +29,8 @@ class Arrived:
     """A file in raw with everything that decides which batch it joins. `fault` breaks the file's contract.
 
     `archive` is the content id of what it was unpacked from. `aside` is the status of what joins no batch, which is
-    an archive that was unpacked; `why` says of how many files. `notes` say what is worth knowing and breaks nothing.
+    an archive that was unpacked; `why` says of how many files. `notes` say what is worth knowing and breaks nothing,
+    `late` why it is late.
     """
 
     look: Look
@@ -45,6 +46,7 @@ class Arrived:
     why: str | None = None
     notes: tuple[str, ...] = ()
     records_id: str | None = None
+    late: str | None = None
 
 
 def arrived(

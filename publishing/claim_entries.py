@@ -100,6 +100,7 @@ def file_document(file: LandedFile) -> dict[str, Any]:
         "sequence": file.sequence,
         "records_id": file.records_id,
         "note": file.note,
+        "late": file.late,
     }
 
 

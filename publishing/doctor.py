@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import date
 from itertools import islice
 
 from sqlalchemy import text
 
 from pipeline_xml.checked import CheckedApplication
-from pipeline_xml.model import LandingZone
+from pipeline_xml.model import FileSource, HolidayCalendar, LandingZone
 from publishing.lake import Lake
 from publishing.ledger_errors import LedgerUnavailable
 from resources.failures import told
@@ -26,7 +27,7 @@ SOME = 1000  # entries of a zone that are listed
 class Examined:
     """One thing that was looked at; `said` what was found, or what is wrong and what to do."""
 
-    kind: str  # ledger, secret, zone
+    kind: str  # ledger, secret, calendar, zone
     subject: str
     ok: bool
     said: str
@@ -41,6 +42,7 @@ def examine(lake: Lake, application: str | None = None) -> Iterator[Examined]:
     for app in lake.catalog.applications:
         if application in (None, app.name):
             yield from _secrets(lake, app)
+            yield from (_calendar(each) for each in app.calendars)
             for zone in app.zones:
                 yield _zone(lake, zone)
 
@@ -58,6 +60,10 @@ def _ledger(lake: Lake) -> Examined:
 def _secrets(lake: Lake, app: CheckedApplication) -> Iterator[Examined]:
     named = {zone.secret_ref: f"landing zone {zone.id}" for zone in app.zones if zone.secret_ref}
     named |= {key.secret_ref: f"mask key {key.id}" for key in app.keys}
+    for pipeline, source in ((p.pipeline, p.driving.source) for p in app.pipelines):
+        for reference in (source.pgp_secret_ref, source.pgp_passphrase_ref) if isinstance(source, FileSource) else ():
+            if reference is not None:
+                named.setdefault(reference, f"pipeline {pipeline.id}")
     for reference, by in sorted(named.items()):
         try:
             lake.secrets.key(reference)
@@ -65,6 +71,15 @@ def _secrets(lake: Lake, app: CheckedApplication) -> Iterator[Examined]:
             yield Examined("secret", f"{app.name}: {reference}", False, f"of {by}: {error}")
         else:
             yield Examined("secret", f"{app.name}: {reference}", True, f"of {by}: is there")
+
+
+def _calendar(known: HolidayCalendar) -> Examined:
+    """A calendar that nobody carries on would let every holiday to come count as a missing file."""
+    last, subject = max(known.holidays), f"{known.app}/{known.id}"
+    if last < date.today():
+        told = f"its last holiday is {last}: add those to come to <calendar id=\"{known.id}\">"
+        return Examined("calendar", subject, False, told)
+    return Examined("calendar", subject, True, f"{len(known.holidays)} holidays, the last on {last}")
 
 
 def _zone(lake: Lake, zone: LandingZone) -> Examined:

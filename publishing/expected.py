@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -58,7 +58,7 @@ def missing(ledger: Ledger, pipeline: CheckedPipeline, since: datetime, until: d
     if delivery is None or delivery.due is None:
         return
     since = max(since, until - LOOK_BACK)
-    for day, due in _due_between(delivery, pipeline.pipeline.metadata.time_zone, since, until):
+    for day, due in _due_between(delivery, pipeline, since, until):
         for sender in delivery.senders or (None,):
             chosen = select(func.count(func.distinct(LandedFile.content_id))).where(
                 LandedFile.pipeline == pipeline.key, LandedFile.business_date == day,
@@ -72,25 +72,30 @@ def missing(ledger: Ledger, pipeline: CheckedPipeline, since: datetime, until: d
                 yield Missing(pipeline.key, day, sender, delivery.files, came, due)
 
 
+def due_at(delivery: Delivery, pipeline: CheckedPipeline, day: date) -> datetime:
+    """When the files of a business date are due, in UTC: so long after it begins, by the clock on the wall."""
+    zone = ZoneInfo(pipeline.pipeline.metadata.time_zone)
+    return (datetime.combine(day, time(), zone) + parse_duration(delivery.due or "")).astimezone(UTC)
+
+
 def _due_between(
-    delivery: Delivery, time_zone: str, since: datetime, until: datetime
+    delivery: Delivery, pipeline: CheckedPipeline, since: datetime, until: datetime
 ) -> Iterator[tuple[date, datetime]]:
-    allowed, zone = parse_duration(delivery.due or ""), ZoneInfo(time_zone)
+    zone, holidays = ZoneInfo(pipeline.pipeline.metadata.time_zone), pipeline.holidays
+    allowed = parse_duration(delivery.due or "")
     day = (since - allowed).astimezone(zone).date() - timedelta(days=1)
     while day <= until.astimezone(zone).date():
-        if _expected(delivery, day):
-            due = (datetime.combine(day, time(), zone) + allowed).astimezone(UTC)  # by the clock on the wall
+        if _expected(delivery, day, holidays):
+            due = due_at(delivery, pipeline, day)
             if since < due <= until:
                 yield day, due
         day += timedelta(days=1)
 
 
-def _expected(delivery: Delivery, day: date) -> bool:
-    if delivery.calendar == "weekdays":
-        return day.weekday() < 5
-    if delivery.calendar == "monthEnd":
+def _expected(delivery: Delivery, day: date, holidays: Collection[date]) -> bool:
+    if delivery.calendar == "monthEnd":  # a period ends on its last day, whoever works then
         return day.day == calendar.monthrange(day.year, day.month)[1]
-    return True
+    return day not in holidays and (delivery.calendar == "daily" or day.weekday() < 5)
 
 
 def tell_missing(lake: Lake, pipelines: Iterable[CheckedPipeline], since: datetime, until: datetime) -> list[Missing]:

@@ -16,6 +16,7 @@ from publishing.beside import Neighbours
 from publishing.claim_entries import batch_document, journal_claim, journal_copies
 from publishing.journal import batch_entry
 from publishing.lake import Lake
+from publishing.late import tell_late
 from publishing.ledger import Batch, Claim, LandedFile, Look
 from publishing.look import watched
 from publishing.missed import UNREADABLE, Missed, missed_by, note_missed
@@ -50,6 +51,7 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settle
     failpoints.reached("intake.persisted")
     journal_claim(lake, pipeline.key, claim_id)
     failpoints.reached("claim.journaled")
+    tell_late(lake, pipeline, claim_id)
     journal_open_batches(lake, pipeline.key)
     with lake.ledger.write() as session:
         session.get_one(Claim, claim_id).settled = True

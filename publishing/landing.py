@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from publishing.claim import ReadyClaim, claim_settled, unsettled_claims
 from publishing.lake import Lake
 from publishing.landing_decisions import Standing, journal_decisions, standing
 from publishing.ledger import Ledger
-from publishing.look import Watched, look, settled, watched
+from publishing.look import Watched, look, saw, settled, watched
 from publishing.zone_files import NO_FILE, WAITING, ZoneFile, ZoneState
 from resources.failures import told
 from resources.secrets import SecretMissing
@@ -54,10 +54,18 @@ class Tick:
     skipped: str | None = None
 
 
-def tick(settings: Settings, app: CheckedApplication, zone: LandingZone, open_zone: Callable[[], Zone]) -> Tick:
+def tick(
+    settings: Settings,
+    app: CheckedApplication,
+    zone: LandingZone,
+    open_zone: Callable[[], Zone],
+    names: Sequence[str] | None = None,
+) -> Tick:
     """Looks once and claims what has settled for each pipeline of the zone. What the zone raises becomes a reason.
 
     A claim comes again with each tick until its run has settled it: a tick that dies after claiming loses none.
+    With `names` only these are looked at, as a server tells them that notifies of what was put: the claim is the one
+    that a look at the whole zone would have made, and such a look makes none of the same files again.
     """
     pipelines = landing_pipelines(app, zone)
     at = watched(pipelines[0], pipelines)
@@ -69,7 +77,7 @@ def tick(settings: Settings, app: CheckedApplication, zone: LandingZone, open_zo
         if skipped is None:
             with _one_look(settings, at, wait=False) as free:
                 busy = "another look into it goes on"
-                skipped = _try(ledger, at, decided, open_zone, moment) if free else busy
+                skipped = _try(ledger, at, decided, open_zone, moment, names) if free else busy
         ready: list[ReadyClaim] = []
         if skipped is None:  # a run would copy from the same zone
             for each in pipelines:
@@ -81,12 +89,20 @@ def tick(settings: Settings, app: CheckedApplication, zone: LandingZone, open_zo
 
 
 def _try(
-    ledger: Ledger, at: Watched, decided: Standing, open_zone: Callable[[], Zone], moment: float
+    ledger: Ledger,
+    at: Watched,
+    decided: Standing,
+    open_zone: Callable[[], Zone],
+    moment: float,
+    names: Sequence[str] | None,
 ) -> str | None:
     """Looks and claims; says what went wrong, and remembers it."""
     try:
         with closing(open_zone()) as place:
-            look(ledger, at, place, moment)
+            if names is None:
+                look(ledger, at, place, moment)
+            for seen in filter(None, map(place.find, names or ())):
+                saw(ledger, at, seen, moment)
     except FAILS as error:
         return _failed(ledger, at, told(error), moment)
     _well(ledger, at)

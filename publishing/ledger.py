@@ -32,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0010"
+HEAD = "0011"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes
 
@@ -83,13 +83,14 @@ class LandedFile(Base):
 
     `archive` is the content id of the archive that it was unpacked from; that one is a file of status unpacked.
     `sequence` is the number in its name, where that was agreed; `records_id` what its records are, whatever their order
-    and form, where that was.
+    and form, where that was. `late` says why a file is late; None of one that is not.
     """
 
     __tablename__ = "landed_file"
     __table_args__ = (
         Index("ix_landed_file_pipeline_name", "pipeline", "name"),
         Index("ix_landed_file_pipeline_sequence", "pipeline", "sequence"),
+        Index("ix_landed_file_pipeline_sender_date", "pipeline", "sender", "business_date"),
     )
     arrival: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     pipeline: Mapped[str] = mapped_column(String(200), index=True)
@@ -110,6 +111,7 @@ class LandedFile(Base):
     sequence: Mapped[int | None] = mapped_column(BigInteger)
     records_id: Mapped[str | None] = mapped_column(String(64), index=True)
     note: Mapped[str | None] = mapped_column(String(500))
+    late: Mapped[str | None] = mapped_column(String(200))
 
 
 class Delivery(Base):

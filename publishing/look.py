@@ -129,15 +129,7 @@ def look(ledger: Ledger, at: Watched, place: Zone, moment: float) -> None:
 
     What the zone raises is raised: then what was seen so far is remembered, and no name counts as gone.
     """
-    with ledger.write() as session:
-        state = session.get(ZoneState, at.key)
-        known = state is not None and state.looked_at is not None
-        if state is None:
-            state = ZoneState(zone=at.key, looked_at=None, feeds="", failures=0, retry_at=0.0, fault=None)
-            session.add(state)
-        if state.feeds != at.fingerprint:  # other pipelines, or other patterns: everything is matched anew
-            state.feeds = at.fingerprint
-            session.execute(update(ZoneFile).where(ZoneFile.zone == at.key).values(state=WAITING))
+    known = _begin(ledger, at)
     there: set[int] = set()
     entries = (entry for entry in place.entries() if not at.hidden(entry.name))
     while some := list(islice(entries, SOME)):
@@ -146,6 +138,31 @@ def look(ledger: Ledger, at: Watched, place: Zone, moment: float) -> None:
     _missing(ledger, at, there)
     with ledger.write() as session:
         session.get_one(ZoneState, at.key).looked_at = now()
+
+
+def saw(ledger: Ledger, at: Watched, seen: Sighting, moment: float) -> None:
+    """One file that somebody tells of, such as a server that notifies: remembered as a look remembers it.
+
+    `seen` is what `find` of the zone says of the name, so a look before or after it sees the same. Nothing else in the
+    zone is looked at and no name counts as gone; what has settled is claimed by `claim_settled`, as after a look.
+    """
+    known = _begin(ledger, at)
+    if not at.hidden(seen.name):
+        _compare(ledger, at, [seen], moment, known)
+
+
+def _begin(ledger: Ledger, at: Watched) -> bool:
+    """Whether the zone was looked at before. Other pipelines, or other patterns: everything is matched anew."""
+    with ledger.write() as session:
+        state = session.get(ZoneState, at.key)
+        known = state is not None and state.looked_at is not None
+        if state is None:
+            state = ZoneState(zone=at.key, looked_at=None, feeds="", failures=0, retry_at=0.0, fault=None)
+            session.add(state)
+        if state.feeds != at.fingerprint:
+            state.feeds = at.fingerprint
+            session.execute(update(ZoneFile).where(ZoneFile.zone == at.key).values(state=WAITING))
+    return known
 
 
 def _compare(ledger: Ledger, at: Watched, some: Sequence[Sighting], moment: float, known: bool) -> None:

@@ -43,8 +43,10 @@ def note_missed(session: Session, at: Watched, missed: Sequence[Missed]) -> None
         known = session.get_one(Look, each.look.id)
         known.outcome, known.note = each.outcome, each.look.note
         changed = {"occurrence": ZoneFile.occurrence + 1, "state": WAITING}
+        # One that was seen with other content since is a new look already.
+        same = (ZoneFile.size == known.size, ZoneFile.version == known.version)
         of_name = (ZoneFile.zone == at.key, ZoneFile.name == known.name, ZoneFile.occurrence == known.occurrence)
-        session.execute(update(ZoneFile).where(*of_name).values(changed))
+        session.execute(update(ZoneFile).where(*of_name, *same).values(changed))
         if each.outcome == UNREADABLE:
             row = session.get(ZoneFile, (at.key, known.name), populate_existing=True)
             if row is not None:

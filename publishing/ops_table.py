@@ -22,7 +22,7 @@ DELIVERIES = "deliveries"
 DESCRIPTIONS = {
     PIPELINE_RUNS: "One row a run of a pipeline: when, how it ended, what it counted, what it cost",
     QUARANTINE_EVENTS: "What happened to quarantined records, in numbers: one row a batch, event and rule",
-    DELIVERIES: "Files that were expected and had not come when they were due: one row a business date and sender",
+    DELIVERIES: "Files that had not come when they were due, a row a business date and sender; files that came late",
 }
 COUNTS = ("in", "accepted", "quarantined", "deduplicated", "filtered", "superseded", "skipped")
 

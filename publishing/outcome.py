@@ -115,6 +115,7 @@ class BatchOutcome:
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     transient: bool = False  # failed, and trying again may help
+    files_late: int = 0
 
     def as_dict(self) -> dict[str, object]:
         return batch_document(self)

@@ -15,6 +15,7 @@ from pipeline_xml.model import FileSource
 from publishing.arrived import Arrived, digest, sequence_of
 from publishing.claim import caps
 from publishing.lake import Lake
+from publishing.late import with_lateness
 from publishing.ledger import Batch, Delivery, LandedFile, now
 from publishing.look import watched
 from publishing.resent import duplicate_of, resent
@@ -25,9 +26,10 @@ from publishing.sequence import go_on, numbered
 def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there: Sequence[Arrived]) -> None:
     """Adds what the files of a claim become to the caller's transaction."""
     most, most_bytes = caps(watched(pipeline))
+    timed = with_lateness(session, pipeline, there)
     known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in there]))))
     joining: dict[tuple[Any, ...], list[Arrived]] = {}
-    for item in told_apart(session, pipeline.key, numbered(session, pipeline, there)):
+    for item in told_apart(session, pipeline.key, numbered(session, pipeline, timed)):
         if item.aside is not None:
             session.add(_landed(pipeline, item, None, item.aside, item.why))
             continue
@@ -119,6 +121,7 @@ def _landed(
         sequence=sequence_of(pipeline.driving.source, item.name) if batch_id is not None else None,
         records_id=item.records_id if batch_id is not None else None,
         note="; ".join(item.notes)[:500] or None,
+        late=item.late if batch_id is not None else None,
     )
 
 

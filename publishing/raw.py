@@ -20,7 +20,7 @@ from processing.scan_result import Scan
 from publishing.durable import write_whole
 from resources.archive import kind_of
 from resources.durable import make_folder
-from resources.zone import CHUNK, Sighting, Zone, ZoneUnreachable
+from resources.zone import CHUNK, Sighting, TooSlow, Zone, ZoneUnreachable
 
 WORKING = ".utf8"  # beside the raw file: the text that offsets speak of, where the file itself is UTF-16
 SYNCED = ".synced"  # beside a copy that is being made: how many bytes of it are known to be on the disk
@@ -181,6 +181,8 @@ def _pieces(zone: Zone, seen: Sighting, part: Path, start: int) -> Generator[byt
                 at, tries = at + len(chunk), 0
                 yield chunk
             return
+        except TooSlow:  # another connection would be as slow
+            raise
         except ZoneUnreachable:
             tries += 1
             if tries == TRIES:

@@ -138,6 +138,7 @@ def _files(session: Session, of: Document, files: Sequence[Document], batch_id: 
                 sequence=item.get("sequence"),
                 records_id=item.get("records_id"),
                 note=item.get("note"),
+                late=item.get("late"),
             )
         )
 

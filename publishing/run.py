@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from sqlalchemy import func, or_, select
@@ -19,6 +20,7 @@ from publishing.intake import journal_open_batches, settle_claim
 from publishing.journal_entries import journal_reopened
 from publishing.lake import Lake
 from publishing.landing import take_settled
+from publishing.late import count_late
 from publishing.ledger import Attempt, Batch, Claim, LandedFile, Look
 from publishing.ledger_errors import REBUILD, LedgerGone
 from publishing.moved import settle_moved
@@ -90,7 +92,8 @@ def run_pipeline(
         while fresh := [b for b in _open_batches(lake, pipeline, business_date) if b.id not in seen]:
             for batch in fresh:  # a file that left its batch is one of its own, and comes after them
                 seen.add(batch.id)
-                ended(run_apart(lake, pipeline, batch, run_id))
+                outcome = run_apart(lake, pipeline, batch, run_id)
+                ended(replace(outcome, files_late=count_late(lake, batch.id)))
         settle_moved(lake, pipeline.key)
         if lost is not None:
             raise lost

@@ -17,7 +17,7 @@ from pipeline_xml.contract import Contract
 from pipeline_xml.model import FileSource
 from publishing.raw import HEAD, PGP, RawCopy, how_compressed, store
 from resources.archive import PIECE, BadArchive, Limits, kind_of, members
-from resources.pgp import decrypted
+from resources.pgp import PgpKey, decrypted
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _in_clear(copied: RawCopy, source: FileSource, limits: Limits, key: Callable
     try:
         with clear.open("xb") as text:
             clear.chmod(0o600)
-            for piece in decrypted(copied.path, key(source.pgp_secret_ref), source.pgp_secret_ref):
+            for piece in decrypted(copied.path, _key_of(source, key)):
                 out += len(piece)
                 if out > limits.bytes:
                     raise BadArchive("archive_too_large", f"it holds more than maxUnpackedBytes ({limits.bytes:,})")
@@ -74,6 +74,11 @@ def _in_clear(copied: RawCopy, source: FileSource, limits: Limits, key: Callable
         yield clear
     finally:
         clear.unlink(missing_ok=True)
+
+
+def _key_of(source: FileSource, key: Callable[[str], bytes]) -> PgpKey:
+    named, unlocked_by = source.pgp_secret_ref or "", source.pgp_passphrase_ref
+    return PgpKey(key(named), named, key(unlocked_by) if unlocked_by is not None else None, unlocked_by)
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from resources.archive import PIECE, BadArchive
@@ -36,7 +37,17 @@ def is_message(head: bytes) -> bool:
     return bool(first & 0x80) and tag in _FIRST_PACKETS
 
 
-def decrypted(path: Path, key: bytes, secret_ref: str) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class PgpKey:
+    """A private key, as its secret holds it, with the passphrase that unlocks it, where it has one."""
+
+    secret: bytes
+    secret_ref: str
+    passphrase: bytes | None = None
+    passphrase_ref: str | None = None
+
+
+def decrypted(path: Path, key: PgpKey) -> Iterator[bytes]:
     """The message in clear. Nothing of it may be used before the end was reached: only then it is known to be whole."""
     with path.open("rb") as message:
         if not is_message(message.read(64)):
@@ -61,16 +72,27 @@ def decrypted(path: Path, key: bytes, secret_ref: str) -> Iterator[bytes]:
             child.wait()
             child.stdout.close()
     if code == NO_KEY:
-        raise SecretMissing(f"secret '{secret_ref}' is no private PGP key without a passphrase that can decrypt")
+        raise SecretMissing(_no_key(key))
     if code:
-        text = f"it cannot be decrypted with the key '{secret_ref}': for another key, cut off or damaged; send it again"
-        raise BadArchive("not_decrypted", text)
+        text = f"it cannot be decrypted with the key '{key.secret_ref}': for another key, cut off or damaged"
+        raise BadArchive("not_decrypted", f"{text}; send it again")
 
 
-def _give(pipe: int, key: bytes) -> None:
+def _no_key(key: PgpKey) -> str:
+    if key.passphrase_ref is None:
+        return (
+            f"secret '{key.secret_ref}' is no private PGP key that can decrypt, or has a passphrase: name that one by "
+            "pgpPassphraseRef"
+        )
+    return f"secret '{key.secret_ref}' is no private PGP key that the passphrase '{key.passphrase_ref}' unlocks"
+
+
+def _give(pipe: int, key: PgpKey) -> None:
+    """A line with the passphrase in hexadecimal digits, empty where there is none; then the key."""
     with os.fdopen(pipe, "wb") as out:
         try:
-            out.write(key)
+            out.write((key.passphrase or b"").hex().encode() + b"\n")
+            out.write(key.secret)
             out.flush()
         except BrokenPipeError:  # the child ended before it asked for the key: its exit code says why
             return

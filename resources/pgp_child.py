@@ -12,9 +12,10 @@ from pysequoia import Tsk, decrypt_file
 def main() -> int:
     """0 decrypted; 1 not, with the reason on standard error; 3 no key."""
     with os.fdopen(int(sys.argv[1]), "rb") as pipe:
+        passphrase = bytes.fromhex(pipe.readline().decode()).decode() or None
         key = pipe.read()
     try:
-        decryptor = Tsk.from_bytes(key).decryptor()
+        decryptor = Tsk.from_bytes(key).decryptor(passphrase)
     except Exception:  # noqa: BLE001 - the library raises plain RuntimeErrors
         return 3
     try:

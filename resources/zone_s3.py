@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from resources.secrets import SecretMissing
-from resources.zone import CHUNK, PATIENCE, ChangedWhileRead, Sighting, ZoneRefused, ZoneUnreachable
+from resources.zone import CHUNK, PATIENCE, ChangedWhileRead, Pace, Sighting, ZoneRefused, ZoneUnreachable
 
 CONNECT_SECONDS = 10.0
+AT_ONCE = 256 * 1024  # bytes that are taken from the network at once
 LONGEST_KEY = 1024  # bytes of an object's name
 ATTEMPTS = 2  # of one request; a tick that fails comes again by itself
 _ACCESS = ("access_key_id", "secret_access_key", "session_token", "region")
@@ -138,7 +139,7 @@ class S3Zone:
         with self._told(seen.name):
             taken = start
             body = self._body(seen, start) if start < seen.size or not seen.size else None
-            while body is not None and (chunk := body.read(CHUNK)):
+            for chunk in _pieces(body, Pace(self.uri)) if body is not None else ():
                 taken += len(chunk)
                 yield chunk
             if taken < seen.size:
@@ -224,6 +225,41 @@ class S3Zone:
         if code == "NoSuchBucket":
             return ZoneRefused(f"{self.uri}: there is no bucket {self.bucket}; make it, or correct the uri")
         return ZoneRefused(f"{self.uri}: the S3 server refuses ({code}); check the key and its rights on the bucket")
+
+
+class _AsItComes:
+    """The stream of an answer that gives what there is: urllib3's `read` waits for all of it, however long that is."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, amount: int) -> bytes:
+        return bytes(self._stream.read1(amount))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _pieces(body: Any, pace: Pace) -> Iterator[bytes]:
+    """The bytes of an answer, in pieces of CHUNK. What came before the server was lost is given first."""
+    body._raw_stream = _AsItComes(body._raw_stream)  # below botocore's own check of length and checksum
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while part := pace.await_bytes(partial(body.read, min(CHUNK - size, AT_ONCE)), len):
+            parts.append(part)
+            size += len(part)
+            if size == CHUNK:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except Exception:
+        if parts:
+            yield b"".join(parts)
+        raise
+    finally:
+        body.close()  # nobody is to be sent what nobody reads
+    if parts:
+        yield b"".join(parts)
 
 
 def _version(etag: str, modified: Any) -> str:

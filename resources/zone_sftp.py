@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from resources.secrets import SecretMissing
-from resources.zone import CHUNK, PATIENCE, ChangedWhileRead, Sighting, ZoneRefused, ZoneUnreachable, printable
+from resources.zone import CHUNK, PATIENCE, ChangedWhileRead, Pace, Sighting, ZoneRefused, ZoneUnreachable, printable
 
 if TYPE_CHECKING:
     import asyncssh
@@ -75,12 +75,13 @@ class SftpZone:
         path = unquote_to_bytes(urlsplit(seen.uri).path)
         with self._told(seen.name):
             file: Any = self._run(_opened(self._sftp(), path))
+            pace = Pace(self._place)
             try:
                 _same(self._run(file.stat()), seen)
                 while start < seen.size:
-                    chunk = self._window(file, start, min(CHUNK, seen.size - start))
-                    start += len(chunk)
-                    yield chunk
+                    size = min(CHUNK, seen.size - start)
+                    yield from self._window(file, start, size, pace)
+                    start += size
                 _same(self._run(file.stat()), seen)
             finally:
                 self._quietly(file.close())
@@ -94,18 +95,26 @@ class SftpZone:
             self._runner.close()
             self._runner = None
 
-    def _window(self, file: Any, start: int, size: int) -> bytes:
-        """A piece of a file, asked for in parallel blocks; each block is waited for with the patience of a call."""
+    def _window(self, file: Any, start: int, size: int, pace: Pace) -> Iterator[bytes]:
+        """A piece of a file, asked for in parallel blocks; each block is waited for with the patience of a call.
+
+        What came before the server was lost is given first, then that is raised.
+        """
         blocks = self._run(file.read_parallel(size, start))
         window = bytearray(size)
-        got = 0
-        while found := self._run(_some(blocks, 1)):
-            at, data = found[0]
-            window[at - start : at - start + len(data)] = data
-            got += len(data)
-        if got != size:
+        lengths: dict[int, int] = {}
+        try:
+            while found := pace.await_bytes(lambda: self._run(_some(blocks, 1)), _length):
+                at, data = found[0]
+                window[at - start : at - start + len(data)] = data
+                lengths[at - start] = len(data)
+        except Exception:
+            if whole := _whole_from_start(lengths):
+                yield bytes(window[:whole])
+            raise
+        if sum(lengths.values()) != size:
             raise ChangedWhileRead("the file became shorter while it was copied; it is taken once it stays as it is")
-        return bytes(window)
+        yield bytes(window)
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         if self._runner is None:
@@ -257,6 +266,18 @@ async def _some(found: AsyncIterator[T], most: int) -> list[T]:
         if len(taken) == most:
             break
     return taken
+
+
+def _length(blocks: list[tuple[int, bytes]]) -> int:
+    return sum(len(data) for _, data in blocks)
+
+
+def _whole_from_start(lengths: dict[int, int]) -> int:
+    """How far blocks, {offset: length} in any order, reach without a gap."""
+    end = 0
+    while length := lengths.get(end):
+        end += length
+    return end
 
 
 def _same(found: asyncssh.SFTPAttrs, seen: Sighting) -> None:

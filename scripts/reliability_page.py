@@ -23,7 +23,8 @@ TITLES: Mapping[str, str] = {
     "disk": "No room, no right",
     "ledger": "The ledger's database",
     "clock": "The clock",
-    "landing": "Landing zones, their senders and servers",
+    "landing": "Landing zones and their servers",
+    "senders": "Senders, and what is on its way from them",
 }
 ENGINES: Mapping[str, str] = {"sail": "embedded", "spark": "Spark"}
 KINDS: Mapping[str, str] = {
@@ -61,6 +62,8 @@ of raw, journal or tables.
 | `LedgerUnreachable` | the ledger's database does not answer | yes |
 | `LedgerGone` | the ledger was removed, replaced by an older copy, or is damaged: `lake ledger rebuild` | no |
 | `CommitConflict` | others committed to the table twelve times in a row while a commit was computed | yes |
+| `ZoneUnreachable`, `TooSlow` | a landing zone's server does not answer, or gives fewer than 4 KiB a second | yes |
+| `ZoneRefused` | it answers and does not let us in: key, host key, folder, bucket, right | no |
 | `EngineUnavailable` | the engine cannot be started, or stopped answering in the middle of a run | yes |
 """
 

@@ -18,7 +18,7 @@ from publishing.landing import landing_pipelines, observe, why_left_alone
 from publishing.landing_decisions import FILE, Standing, standing
 from publishing.ledger import Batch, LandedFile, Look, now
 from publishing.look import Watched, watched
-from publishing.zone_files import TAKEN, WAITING, ZoneFile, ZoneState
+from publishing.zone_files import TAKEN, UNMATCHED, WAITING, ZoneFile, ZoneState
 from stewardship import audit
 from stewardship.actors import Actor, reason_of, require
 from stewardship.refused import NotFound, Refused
@@ -122,13 +122,19 @@ def _file_line(row: ZoneFile, decided: Standing, landed: LandedFile | None) -> F
         status, reason = f"{over.kind}d", f"{over.what} {over.kind}d by {over.actor}: {over.reason}"
     elif row.state == WAITING and row.tries:
         status, reason = "unreadable", f"could not be read {row.tries} times; it is tried again"
+    elif row.state == UNMATCHED:
+        reason = "no pipeline's pattern has such a name: correct a pattern, have it sent under another, or ignore it"
     elif row.missing:
         status, reason = "missing", "the last look did not find it"
     elif row.state == TAKEN:
         status = landed.status if landed is not None else "claimed"
-        reason = (landed.reason or landed.note) if landed is not None else None
+        reason = _said(landed) if landed is not None else None
     since = datetime.fromtimestamp(row.since, UTC).isoformat(timespec="seconds")
     return FileLine(row.name, row.size, row.state, status, row.occurrence, since, reason)
+
+
+def _said(landed: LandedFile) -> str | None:
+    return "; ".join(filter(None, (landed.reason or landed.note, landed.late))) or None
 
 
 def show_file(lake: Lake, at: Watched, name: str) -> dict[str, Any]:
@@ -163,7 +169,7 @@ def show_file(lake: Lake, at: Watched, name: str) -> dict[str, Any]:
         "deliveries": [
             {"pipeline": file.pipeline, "arrival": file.arrival, "content_id": file.content_id,
              "business_date": file.business_date.isoformat(), "status": file.status, "reason": file.reason,
-             "note": file.note, "batch": key}
+             "note": file.note, "late": file.late, "batch": key}
             for file, key in files
         ],
     }  # fmt: skip

@@ -43,6 +43,10 @@ class Desk:
         """Looks and claims, as a tick does; the names of each claim."""
         self.now += seconds
         look(self.ledger, self.at, self.memory, self.now)
+        return self.claim(most)
+
+    def claim(self, most: int = 50) -> list[list[str]]:
+        """Claims what has settled as of the last look."""
         decided = standing(self.ledger, self.at)
         patient = [ZoneFile.not_before <= self.now]
         made = claim_settled(self.ledger, self.at, self.now, most, also=patient, waits=decided.waits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -33,6 +34,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 MaxStartups {startups}
+MaxSessions {sessions}
 Subsystem sftp internal-sftp
 """
 
@@ -70,7 +72,7 @@ def _new_key() -> asyncssh.SSHKey:
 
 
 @contextmanager
-def openssh_server(folder: Path, startups: str = "10:30:100") -> Iterator[SftpServer]:
+def openssh_server(folder: Path, startups: str = "10:30:100", sessions: int = 10) -> Iterator[SftpServer]:
     """Debian's sshd on a free port, ended by its process id."""
     assert SSHD is not None
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,8 @@ def openssh_server(folder: Path, startups: str = "10:30:100") -> Iterator[SftpSe
     (folder / "login_key").chmod(0o600)
     (folder / "authorized_keys").write_bytes(login.export_public_key())
     port = free_port()
-    (folder / "sshd_config").write_text(SSHD_CONFIG.format(port=port, folder=folder, startups=startups))
+    config = SSHD_CONFIG.format(port=port, folder=folder, startups=startups, sessions=sessions)
+    (folder / "sshd_config").write_text(config)
     Path("/run/sshd").mkdir(exist_ok=True)
     public = host.export_public_key().decode().strip()
     private = (folder / "login_key").read_bytes()
@@ -97,6 +100,38 @@ def openssh_server(folder: Path, startups: str = "10:30:100") -> Iterator[SftpSe
                 with_suppressed_kill(child)
             server.process.kill()
             server.process.wait()
+
+
+def put_by_sftp(server: SftpServer, *files: Path) -> None:
+    """By OpenSSH's own `sftp`, as a sender would; CalledProcessError where it cannot, and then nothing further."""
+    batch = "".join(f'put "{file}" "{server.root}/{file.name}"\n' for file in files)
+    by_sftp(server, batch)
+
+
+def by_sftp(server: SftpServer, batch: str) -> None:
+    """Commands of `sftp`, a line each."""
+    key = server.root.parent / "login_key"
+    command = ["sftp", "-q", "-b", "-", "-i", str(key), "-P", str(server.port), "-o", "StrictHostKeyChecking=no",
+               "-o", "UserKnownHostsFile=/dev/null", f"{server.user}@127.0.0.1"]  # fmt: skip
+    subprocess.run(command, input=batch.encode(), check=True, capture_output=True)
+
+
+RCLONE = shutil.which("rclone")
+
+
+def by_rclone(server: S3Server, *command: str | Path) -> None:
+    """A command of rclone, as a sender would give it; the server is `land:`."""
+    assert RCLONE is not None
+    access = server.access
+    remote = {
+        "TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": access.endpoint, "ACCESS_KEY_ID": access.access_key_id,
+        "SECRET_ACCESS_KEY": access.secret_access_key, "REGION": access.region, "NO_CHECK_BUCKET": "true",
+    }  # fmt: skip
+    # Whatever else is said there of AWS is not of this server; rclone stops at a bundle of authorities.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    env |= {f"RCLONE_CONFIG_LAND_{key}": str(value) for key, value in remote.items()}
+    given = [RCLONE, "--config", "/dev/null", "--retries", "1", *map(str, command)]
+    subprocess.run(given, env=env, check=True, capture_output=True)
 
 
 def children(pid: int) -> list[int]:
@@ -220,6 +255,60 @@ def versity_server(folder: Path) -> Iterator[S3Server]:
     finally:
         process.kill()
         process.wait()
+
+
+@dataclass
+class Throttle:
+    """A way to a server. The first `free` bytes of its answers come as they are, the rest at `rate` bytes a second;
+    None lets all through. `passed` counts them."""
+
+    port: int = 0
+    rate: int | None = None
+    free: int = 0
+    passed: int = 0
+
+
+@contextmanager
+def slow_way(to: int) -> Iterator[Throttle]:
+    """A proxy on a port of its own before the port `to`."""
+    way, ended = Throttle(), threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+    way.port = int(listening.getsockname()[1])
+    opened: list[socket.socket] = [listening]
+
+    def pump(source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while not ended.is_set() and (data := source.recv(max(1, min(65536, (way.rate or 655360) // 10)))):
+                sink.sendall(data)
+                way.passed += len(data) * answers
+                if answers and way.rate is not None:
+                    way.free -= len(data)
+                    if way.free < 0:
+                        ended.wait(len(data) / way.rate)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = listening.accept()[0]
+                server = socket.socket()
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # what is on its way is not slow
+                server.connect(("127.0.0.1", to))
+                opened.extend((client, server))
+                for ends in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=pump, args=ends, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield way
+    finally:
+        ended.set()
+        for each in opened:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
 
 def free_port() -> int:

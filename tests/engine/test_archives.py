@@ -28,6 +28,7 @@ from resources.engine import Engine
 from resources.secrets import SecretMissing
 from tests.promised_feed import Feed
 
+DATA = Path(__file__).parents[1] / "data"
 A, B = b"id,v\na,1\n", b"id,v\nb,2\nc,3\n"
 
 
@@ -301,6 +302,24 @@ def test_a_missing_key_is_nobodys_fault_but_ours(
         with pytest.raises(SecretMissing, match="FEED_PGP"):
             feed.run()
     assert [b.status for b in feed.run()] == ["published"]
+
+
+def test_a_key_with_a_passphrase_is_unlocked_by_another_secret(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key was made by GnuPG, with the passphrase below."""
+    protected = (DATA / "pgp" / "protected.asc").read_bytes()
+    monkeypatch.setenv("FEED_PGP", protected.decode())
+    drop(feed, "a.pgp", encrypted(Tsk.from_bytes(protected), A, feed.root))
+    for attributes, words, said in (
+        ("", "correct", "or has a passphrase: name that one by pgpPassphraseRef"),
+        ('pgpPassphraseRef="FEED_WORDS"', "wrong", "no private PGP key that the passphrase 'FEED_WORDS' unlocks"),
+    ):
+        monkeypatch.setenv("FEED_WORDS", words)
+        define(feed, f'pgpSecretRef="FEED_PGP" {attributes}')
+        with pytest.raises(SecretMissing, match=said) as told:
+            feed.run()
+        assert "wrong" not in str(told.value)
+    monkeypatch.setenv("FEED_WORDS", "correct horse ☂")
+    assert [(b.status, b.counts.accepted) for b in feed.run()] == [("published", 1)]
 
 
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="GnuPG is not installed")

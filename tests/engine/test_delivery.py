@@ -9,9 +9,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import select
 
+from datalake_assets.events import batch_metadata
 from publishing.expected import tell_missing
 from publishing.lake import open_lake
+from publishing.ledger import LandedFile
 from publishing.rebuild_ledger import rebuild
 from publishing.verify import verify
 from resources.engine import Engine
@@ -59,15 +62,65 @@ def test_a_file_without_its_date_is_held_and_the_others_go_on(feed: StewardFeed)
     assert all(batch.status != "published" for batch in feed.run(reprocess=True) if "20240101" not in batch.key)
 
 
-def test_a_late_file_goes_into_its_own_business_date(feed: StewardFeed) -> None:
+def late_files(feed: StewardFeed) -> dict[str, str | None]:
+    with feed.open() as (lake, _), lake.ledger.read() as session:
+        rows = session.scalars(select(LandedFile).order_by(LandedFile.arrival))
+        return {row.name.removesuffix(".csv"): row.late for row in rows}
+
+
+def late_rows(feed: StewardFeed) -> list[tuple[str, str | None]]:
+    return [(str(day), sender) for day, sender in feed.rows("ops.deliveries", "business_date", "sender")]
+
+
+def test_a_late_file_goes_into_its_own_business_date_and_is_marked(feed: StewardFeed) -> None:
     feed.define(pattern=NAMES)
-    came(feed, "north_20240102_2", "north_20240103_3")
-    feed.land("late_20240102_1.csv", "id,v", "late,1")
-    (late,) = feed.run()
-    assert (late.business_date, late.status) == ("2024-01-02", "published")
+    came(feed, "north_20240102_2", "north_20240103_3", "south_20240102_1")
+    assert came(feed, "north_20240102_1", "south_20240103_1") == {
+        "north_20240102_1": "published", "south_20240103_1": "published",
+    }  # fmt: skip
     assert [str(day) for day in feed.rows("staging.feed", "_business_date")] == [
-        "2024-01-02", "2024-01-02", "2024-01-03",
+        "2024-01-02", "2024-01-02", "2024-01-02", "2024-01-03", "2024-01-03",
     ]  # fmt: skip
+    assert late_files(feed) == {
+        "north_20240102_2": None, "north_20240103_3": None, "south_20240102_1": None,
+        "north_20240102_1": "late: a file for 2024-01-03 came before", "south_20240103_1": None,
+    }  # fmt: skip
+    assert late_rows(feed) == [("2024-01-02", "north")]
+    catalog = feed.catalog()
+    before = late_files(feed)
+    with open_lake(feed.settings, catalog, feed.engine) as lake:
+        assert list(verify(lake, catalog)) == []
+        rebuild(lake, catalog)
+    assert late_files(feed) == before
+    feed.run(reprocess=True)
+    assert late_rows(feed) == [("2024-01-02", "north")], "told once"
+
+
+def test_a_file_is_late_after_it_was_due_and_says_so_to_dagster(feed: StewardFeed) -> None:
+    agree(feed, '<delivery calendar="daily" due="P1DT6H"/>', pattern=DAILY)
+    today = datetime.now(UTC).strftime("%Y%m%d")
+    feed.land("north_20240102.csv", "id,v", "a,1")
+    feed.land(f"north_{today}.csv", "id,v", "b,1")
+    batches = {batch.business_date: batch for batch in feed.run()}
+    assert late_files(feed) == {
+        "north_20240102": "late: it was due 2024-01-03 06:00 UTC", f"north_{today}": None,
+    }  # fmt: skip
+    marked = {day: batch_metadata(batch).get("files_late") for day, batch in batches.items()}
+    assert marked == {"2024-01-02": 1, datetime.now(UTC).date().isoformat(): None}
+    assert feed.rows("ops.deliveries", "event", "due") == [("late", moment("2024-01-03T06:00"))]
+
+
+def test_no_file_is_expected_on_a_holiday_of_the_calendar(feed: StewardFeed) -> None:
+    agree(feed, '<delivery calendar="weekdays" due="P1DT6H"/>', pattern=DAILY)
+    layer = feed.root / "config" / "applications" / "app" / "staging"
+    path = layer / "pipelines" / "feed.xml"
+    path.write_text(path.read_text().replace("</appName>", "</appName><calendar>bank</calendar>"))
+    holidays = '<holiday date="2024-01-01" name="New Year"/><holiday date="2024-01-03"/>'
+    calendar = f'<resources><calendar id="bank">{holidays}</calendar></resources>'
+    (layer / "resources" / "calendar.xml").write_text(calendar)
+    assert [day for day, *_ in told(feed, "2023-12-31T00:00", "2024-01-05T07:00")] == ["2024-01-02", "2024-01-04"]
+    (layer / "resources" / "calendar.xml").write_text(calendar.replace("2024-01-03", "2024-01-05"))
+    assert [day for day, *_ in told(feed, "2023-12-31T00:00", "2024-01-05T07:00")] == ["2024-01-03"]
 
 
 GAP = "sequence_gap: {} did not come before {}"
@@ -158,7 +211,7 @@ def test_what_a_calendar_expects_and_has_not_come_is_told_once(feed: StewardFeed
     assert told(feed, "2024-01-10T07:00", "2024-01-11T05:59") == []
     assert [line[:2] for line in told(feed, "2024-01-10T07:00", "2024-01-11T06:00")] == [("2024-01-10", "north")]
     rows = feed.rows("ops.deliveries", "event", "business_date", "sender", "files_expected", "files_arrived")
-    assert len(rows) == 4
+    assert len([event for event, *_ in rows if event == "missing"]) == 4  # what came here, came late
     assert ("missing", date(2024, 1, 8), "north", 1, 0) in rows
 
 

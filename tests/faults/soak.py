@@ -2,8 +2,8 @@
 
 python -m tests.faults.soak [--files 5000] [--feeds 40] [--rounds 6] [--seed 1]
 
-Files are put by OpenSSH's `sftp` and by boto3. Afterwards each record, each file and each look is held against what the
-day was to become (tests/faults/soak_day.py), and the lake against itself. Exit 1 with any difference.
+Files are put by OpenSSH's `sftp` and by rclone. Afterwards each record, each file and each look is held against what
+the day was to become (tests/faults/soak_day.py), and the lake against itself. Exit 1 with any difference.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import asyncssh
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
@@ -30,7 +30,7 @@ from pipeline_xml.checked import Catalog
 from pipeline_xml.load import load_catalog
 from processing.transformations import registry
 from publishing.lake import Lake, open_lake
-from publishing.landing import tick
+from publishing.landing import Tick, tick
 from publishing.ledger import LandedFile, Look
 from publishing.run import run_pipeline
 from publishing.verify import verify
@@ -38,11 +38,22 @@ from publishing.zone_files import UNMATCHED, ZoneFile
 from resources.engine import open_engine
 from resources.secrets import SecretResolver
 from resources.settings import Settings
+from resources.zone import ZoneUnreachable
 from resources.zones import zone_opener
 from tests.delta_rows import delta_dataset
-from tests.faults.soak_agreed import agreed_with
+from tests.faults.soak_agreed import agreed_with, pgp_key
 from tests.faults.soak_day import BEFORE, BETWEEN, Act, Day, day
-from tests.landing_servers import VERSITYGW, S3Server, SftpServer, moto_server, openssh_server, versity_server
+from tests.landing_servers import (
+    RCLONE,
+    VERSITYGW,
+    S3Server,
+    SftpServer,
+    by_rclone,
+    by_sftp,
+    moto_server,
+    openssh_server,
+    versity_server,
+)
 
 T = TypeVar("T")
 SETTLE = "2"  # looks
@@ -87,20 +98,51 @@ class World:
             path.write_text(text)
 
     def act(self, acts: dict[int, list[Act]], when: str) -> None:
-        """What senders do now: one `sftp` for all of the bank's, boto3 for the cloud's."""
-        batch = []
+        """What senders do now: one `sftp` for the bank's, one rclone for the cloud's; without rclone, boto3."""
+        batch, cloud = [], []
         for feed, own in sorted(acts.items()):
             for each in (act for act in own if act.when == when):
                 if self.zone(feed) == "bank":
                     batch.append(self._by_sftp(each, len(batch)))
+                elif RCLONE is not None:
+                    cloud.append(each)
                 else:
                     self._by_s3(each)
         if batch:
-            key = self.sftp.root.parent / "login_key"
-            command = ["sftp", "-q", "-b", "-", "-i", str(key), "-P", str(self.sftp.port), "-o",
-                       "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                       f"{self.sftp.user}@127.0.0.1"]  # fmt: skip
-            subprocess.run(command, input="\n".join(batch).encode() + b"\n", check=True, capture_output=True)
+            by_sftp(self.sftp, "\n".join(batch) + "\n")
+        if cloud:
+            self._by_rclone(cloud)
+
+    def _by_rclone(self, acts: Sequence[Act]) -> None:
+        """A bucket knows no other name for an object: it is put under the new one and removed under the old."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            put, gone = Path(name) / "put", Path(name) / "gone"
+            put.mkdir()
+            for act in acts:
+                if act.kind in ("put", "rename"):
+                    (put / act.name).write_bytes(act.content)
+            old = [act.old or act.name for act in acts if act.kind != "put"]
+            gone.write_text("".join(f"/{each}\n" for each in old))
+            by_rclone(self.s3, "copy", "--ignore-times", "--no-traverse", put, "land:feeds/in")
+            if old:
+                by_rclone(self.s3, "delete", "--files-from-raw", gone, "land:feeds/in")
+
+    def bank_under_another_key(self, look: Callable[[], Tick]) -> None:
+        """The bank's server comes back with another host key: it is not talked to."""
+        path = self.sftp.root.parent / "host_key"
+        own = path.read_bytes()
+        self.stop_bank()
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(path))
+        self.sftp.start_again()
+        assert "is not the one we know" in (look().skipped or "")
+        self.stop_bank()
+        path.write_bytes(own)
+        self.sftp.start_again()
+
+    def stop_bank(self) -> None:
+        assert self.sftp.process is not None
+        self.sftp.process.kill()
+        self.sftp.process.wait()
 
     def _by_sftp(self, act: Act, number: int) -> str:
         there = f"{self.sftp.root}/{act.name}".replace('"', '\\"')
@@ -123,22 +165,23 @@ class World:
             client.delete_object(Bucket="feeds", Key=key)
 
 
-def live(world: World, plan: Day, lake: Lake, catalog: Catalog, say: Console) -> int:
-    """Lets the day pass; how many ticks were skipped."""
+def live(world: World, plan: Day, lake: Lake, catalog: Catalog, say: Console) -> tuple[int, int]:
+    """Lets the day pass; how many ticks were skipped, and runs lost their server."""
     application = catalog.application("day")
     assert application is not None
     opened = zone_opener(world.settings.data, SecretResolver())
     bank = next(zone for zone in application.zones if zone.id == "bank")
-    skipped = 0
+    skipped, lost = 0, 0
     for number in range(len(plan.rounds) + 3):
         acts = {feed: list(own) for feed, own in plan.rounds[number].items()} if number < len(plan.rounds) else {}
         world.act(acts, BEFORE)
         if number % 4 == 3:  # the bank's server is killed: one tick finds nobody, nothing counts as gone
-            assert world.sftp.process is not None
-            world.sftp.process.kill()
-            world.sftp.process.wait()
+            world.stop_bank()
             skipped += tick(world.settings, application, bank, lambda: opened(bank)).skipped is not None
             world.sftp.start_again()
+        if number % 4 == 1:
+            world.bank_under_another_key(lambda: tick(world.settings, application, bank, lambda: opened(bank)))
+            skipped += 1
         claims = []
         for zone in application.zones:
             found = tick(world.settings, application, zone, lambda zone=zone: opened(zone))
@@ -146,12 +189,30 @@ def live(world: World, plan: Day, lake: Lake, catalog: Catalog, say: Console) ->
             claims += found.claims
         world.act(acts, BETWEEN)
         newest = {claim.pipeline: claim.id for claim in claims}  # a run takes those before its own too
+        if number % 4 == 2:  # the bank's server is gone when the first of its runs comes to copy
+            lost += _run_without_bank(world, lake, catalog, newest)
         for pipeline, claim in sorted(newest.items()):
             checked = catalog.pipeline("day", pipeline)
             assert checked is not None
             run_pipeline(lake, checked, run_id=f"round {number}", claim_id=claim)
         say.print(f"round {number}: {len(claims)} claims, {len(newest)} runs")
-    return skipped
+    return skipped, lost
+
+
+def _run_without_bank(world: World, lake: Lake, catalog: Catalog, claims: Mapping[str, str]) -> int:
+    """How many runs ended because the server was gone: the next takes up their claims."""
+    of_bank = sorted(name for name in claims if world.zone(int(name.removeprefix("feed"))) == "bank")
+    for name in of_bank[:1]:
+        checked = catalog.pipeline("day", name)
+        assert checked is not None
+        world.stop_bank()
+        try:
+            run_pipeline(lake, checked, run_id=f"lost {name}", claim_id=claims[name])
+        except ZoneUnreachable:
+            return 1
+        finally:
+            world.sftp.start_again()
+    return 0
 
 
 def reconciled(world: World, plan: Day, lake: Lake, catalog: Catalog) -> dict[str, Counter[str]]:
@@ -223,6 +284,7 @@ def main(arguments: list[str]) -> int:
         s3.bucket("feeds", versioned=True)
         secret = {"access_key_id": s3.access.access_key_id, "secret_access_key": s3.access.secret_access_key}
         os.environ |= {"SOAK_SFTP": sftp.private_key.decode(), "SOAK_S3": json.dumps(secret)}
+        os.environ["SOAK_PGP"] = str(pgp_key())
         settings = Settings(root / "config", root / "data", "sail")
         settings.data.mkdir()
         world = World(settings, sftp, s3, chosen.feeds, root)
@@ -232,14 +294,15 @@ def main(arguments: list[str]) -> int:
         catalog = load_catalog(settings.config, registry())
         engine = stack.enter_context(open_engine("sail", None))
         lake = stack.enter_context(open_lake(settings, catalog, engine))
-        skipped = live(world, plan, lake, catalog, say)
+        skipped, lost = live(world, plan, lake, catalog, say)
         found = reconciled(world, plan, lake, catalog)
-    return _told(found, skipped, time.monotonic() - began, say)
+    return _told(found, skipped, lost, time.monotonic() - began, say)
 
 
-def _told(found: dict[str, Counter[str]], skipped: int, seconds: float, say: Console) -> int:
+def _told(found: dict[str, Counter[str]], skipped: int, lost: int, seconds: float, say: Console) -> int:
     columns = (
-        "files", "published", "duplicate", "held", "unpacked", "changed", "gone", "rows", "rejected", "differences",
+        "files", "published", "duplicate", "held", "withdrawn", "unpacked", "changed", "gone", "rows", "rejected",
+        "differences",
     )  # fmt: skip
     table = Table("misbehaviour", *columns)
     for name, line in found.items():
@@ -247,7 +310,8 @@ def _told(found: dict[str, Counter[str]], skipped: int, seconds: float, say: Con
     say.print(table)
     differences = sum(line["differences"] for line in found.values())
     files = sum(line["files"] for line in found.values())
-    say.print(f"{files} files, {skipped} ticks skipped, {differences} differences, {seconds:.0f} s")
+    servers = f"{skipped} ticks skipped, {lost} runs lost their server"
+    say.print(f"{files} files, {servers}, {differences} differences, {seconds:.0f} s")
     return int(differences > 0)
 
 

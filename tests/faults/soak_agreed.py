@@ -7,6 +7,10 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pysequoia import Tsk, encrypt
 
 MOST_UNPACKED = 100_000
 _DATED = r"_(?P&lt;business_date&gt;[0-9]*)"
@@ -23,8 +27,12 @@ class Agreed:
 
 
 AGREED: Mapping[int, Agreed] = {
+    2: Agreed(
+        r"\.pgp", 'pgpSecretRef="SOAK_PGP"', "", ("encrypted", "encrypted for another key", "not encrypted"),
+    ),
     3: Agreed(
-        r"_s(?P&lt;sequence&gt;[0-9]+)\.csv", "", '<delivery sequence="running"/>', ("numbers in any turn",)
+        r"_s(?P&lt;sequence&gt;[0-9]+)\.csv", "", '<delivery sequence="running"/>',
+        ("numbers in any turn", "number sent twice"),
     ),
     5: Agreed(
         _DATED + r"\.(csv|zip|csv\.gz)", f'maxUnpackedBytes="{MOST_UNPACKED}"', "",
@@ -33,6 +41,10 @@ AGREED: Mapping[int, Agreed] = {
     6: Agreed(
         _DATED + r"\.csv", "", '<control file=".ctl" field="1"><total field="2" sum="v"/></control>',
         ("control file", "control file later", "control file lies"),
+    ),
+    7: Agreed(
+        r"(_b)?\.csv", 'supersedes="name"', '<delivery sameRecords="hold"/>',
+        ("sent again and supersedes", "same records in another order"),
     ),
 }  # fmt: skip
 EVERY = 8  # of so many feeds in a row, those of AGREED
@@ -56,10 +68,30 @@ class Does:
 def does(kind: str, stem: str, turn: int, table: Callable[[Sequence[str]], bytes], ids: Sequence[str]) -> Does:
     """`turn` counts the files of the feed from 1; `table` makes the content of a file of some ids."""
     content = table(ids)
+    puts: Puts
     day = f"202401{10 + turn % 5}"
     name = f"{stem}_{day}.csv"
     if kind == "numbers in any turn":
         return Does({0: [(f"{stem}_s{turn}.csv", content)]}, ids, {"published": 1})
+    if kind == "number sent twice":
+        again = table([f"{each}-again" for each in ids])
+        puts = {0: [(f"{stem}_s{turn}.csv", content)], 3: [(f"{stem}_s{turn}.csv", again)]}
+        return Does(puts, ids, {"published": 1, "held": 1})
+    if kind == "sent again and supersedes":
+        corrected = [f"{each}-corrected" for each in ids]
+        puts = {0: [(f"{stem}.csv", content)], 3: [(f"{stem}.csv", table(corrected))]}
+        return Does(puts, corrected, {"withdrawn": 1, "published": 1})
+    if kind == "same records in another order":
+        head, *lines = content.splitlines(keepends=True)
+        puts = {0: [(f"{stem}.csv", content)], 3: [(f"{stem}_b.csv", head + b"".join(reversed(lines)))]}
+        return Does(puts, ids, {"published": 1, "held": 1})
+    if kind == "encrypted":
+        return Does({0: [(f"{stem}.pgp", _encrypted(content, pgp_key()))]}, ids, {"unpacked": 1, "published": 1})
+    if kind == "encrypted for another key":
+        other = Tsk.generate("other <other@example.com>")
+        return Does({0: [(f"{stem}.pgp", _encrypted(content, other))]}, (), {"held": 1})
+    if kind == "not encrypted":
+        return Does({0: [(f"{stem}.pgp", content)]}, (), {"held": 1})
     if kind == "late":
         return Does({0: [(f"{stem}_20231001.csv", content)]}, ids, {"published": 1})
     if kind == "no date":
@@ -68,7 +100,7 @@ def does(kind: str, stem: str, turn: int, table: Callable[[Sequence[str]], bytes
         rows, total = len(ids), sum(range(len(ids)))
         said = f"{rows},{total + (kind == 'control file lies')}\n".encode()
         control = name.replace(".csv", ".ctl")
-        puts: Puts = {0: [(name, content), (control, said)]}
+        puts = {0: [(name, content), (control, said)]}
         if kind == "control file later":
             puts = {0: [(name, content)], 2: [(control, said)]}
         lies = kind == "control file lies"
@@ -83,6 +115,16 @@ def does(kind: str, stem: str, turn: int, table: Callable[[Sequence[str]], bytes
     if kind == "archive bomb":
         packed = gzip.compress(content + f"{stem},1\n".encode() * MOST_UNPACKED, mtime=0)
     return Does({0: [(f"{stem}_{day}.csv.gz", packed)]}, (), {"held": 1})
+
+
+@cache
+def pgp_key() -> Any:
+    """The lake's own key of this day."""
+    return Tsk.generate("lake <lake@example.com>")
+
+
+def _encrypted(content: bytes, key: Any) -> bytes:
+    return bytes(encrypt(content, recipients=[key.extract_certificate()]))
 
 
 def _zip(members: Mapping[str, bytes]) -> bytes:

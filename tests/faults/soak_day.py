@@ -6,11 +6,14 @@ and the copy. What it has to end as is worked out here, without the product.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from tests.faults.soak_agreed import agreed_with, does
 
@@ -47,6 +50,15 @@ class Story:
 def _table(ids: Sequence[str], bad: int = 0) -> bytes:
     lines = ["id,v", *(f"{each},{n}" for n, each in enumerate(ids)), *(f"bad{n}-{ids[0]},x" for n in range(bad))]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _packed(content: bytes, ending: str) -> bytes:
+    if ending == "bz2":
+        return bz2.compress(content)
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "zstd") as packing:
+        packing.write(content)
+    return bytes(out.getvalue())
 
 
 def _ids(name: str, rows: int = ROWS) -> list[str]:
@@ -109,6 +121,15 @@ def story(kind: str, feed: int, number: int, versions: bool) -> Story:
         packed = gzip.compress(content, mtime=0)
         files = {"unpacked": 1, "published": 1}
         return Story(kind, feed, one(put(f"{stem}.csv.gz", packed)), ids, files=files)
+    if kind in ("packed by bzip2", "packed by zstd"):
+        ending = "bz2" if kind == "packed by bzip2" else "zst"
+        files = {"unpacked": 1, "published": 1}
+        return Story(kind, feed, one(put(f"{stem}.csv.{ending}", _packed(content, ending))), ids, files=files)
+    if kind == "archive in an archive":
+        packed = gzip.compress(gzip.compress(content, mtime=0), mtime=0)
+        return Story(kind, feed, one(put(f"{stem}.csv.gz", packed)), files={"held": 1})
+    if kind == "name of 255 bytes":
+        return Story(kind, feed, one(put(f"{stem}_{'x' * (250 - len(stem))}.csv", content)), ids, files=published)
     if kind == "bad records":
         return Story(kind, feed, one(put(name, _table(ids, bad=2))), ids, rejected=2, files=published)
     if kind == "no pipeline's name":
@@ -127,8 +148,8 @@ def agreed_story(kind: str, feed: int, number: int, turn: int) -> Story:
 KINDS = (
     "none", "none", "none", "copy under another name", "sent again corrected", "half written at a look",
     "temporary name", "removed before the copy", "overwritten before the copy", "no bytes", "another header",
-    "ends in a quote", "checksum agrees", "checksum differs", "odd name", "packed by gzip", "bad records",
-    "no pipeline's name",
+    "ends in a quote", "checksum agrees", "checksum differs", "odd name", "packed by gzip", "packed by bzip2",
+    "packed by zstd", "archive in an archive", "name of 255 bytes", "bad records", "no pipeline's name",
 )  # fmt: skip
 
 

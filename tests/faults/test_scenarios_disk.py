@@ -155,6 +155,26 @@ def test_disk_too_small(tmp_path: Path, undisturbed: dict[str, Any], kilobytes: 
         assert account(feed) == undisturbed
 
 
+def test_disk_full_in_the_middle_of_a_copy(tmp_path: Path) -> None:
+    """The disk of the lake is full in the middle of the copy of a large file to raw
+
+    the run fails with DiskFull and calls no file bad; nothing of the copy is left over, and once there is room the file
+    is published once
+    """
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.csv").write_text("id,v\n" + "".join(f"{number:0999d},1\n" for number in range(12_000)))
+    with small_disk(data, "8m"):
+        feed = feed_at(tmp_path)
+        feed.define(APPEND, zone=f'type="local" uri="{outside}"')
+        assert said(start(feed)).startswith(NAMED[0])
+        assert feed.statuses() == []
+        assert list((data / "raw").rglob("*.csv")) == list((data / "raw" / "app" / "feed").glob("[!.]*")) == []
+        subprocess.run(["mount", "-o", f"remount,size={ROOM}", str(data)], check=True)
+        assert [(b["status"], b["counts"]["accepted"]) for b in run(feed)] == [("published", 12_000)]
+        assert feed.statuses() == ["published"]
+
+
 def without_privileges() -> None:
     """Root is subject to the rights of files from here on, as everybody else."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # capability sets of two words, of this process

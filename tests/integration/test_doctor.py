@@ -43,7 +43,7 @@ def test_what_is_well_is_said_too(tmp_path: Path) -> None:
 
 def test_each_thing_that_is_wrong_outside_is_told_with_what_to_do(tmp_path: Path) -> None:
     feed = Feed(tmp_path / "lake", NO_ENGINE)
-    feed.define()
+    feed.define(source='pgpSecretRef="NO_PGP" pgpPassphraseRef="NO_WORDS"')
     with light_sftp_server(tmp_path / "server") as server, moto_server() as s3:
         key = f'hostKey="{server.host_key}"'
         nowhere = f"sftp://bank@127.0.0.1:{free_port()}/in"
@@ -56,6 +56,8 @@ def test_each_thing_that_is_wrong_outside_is_told_with_what_to_do(tmp_path: Path
             f'<landingZone id="empty" type="s3" uri="s3://no-such-bucket/in" secretRef="S3" '
             f'endpoint="{s3.access.endpoint}"/>',
             '<landingZone id="later" type="local" uri="landing/later"/>',
+            '<calendar id="old"><holiday date="2020-12-25"/></calendar>',
+            '<calendar id="new"><holiday date="2020-12-25"/><holiday date="9999-12-31"/></calendar>',
         )
         path = feed.settings.config / "applications" / "app" / "staging" / "resources" / "more.xml"
         path.write_text(f"<resources>{''.join(zones)}</resources>")
@@ -75,4 +77,8 @@ def test_each_thing_that_is_wrong_outside_is_told_with_what_to_do(tmp_path: Path
     for name, words in expected.items():
         assert words in zones_of[name][1], zones_of[name]
     assert found["secret app: NOT_SET"][0] is False
+    assert found["secret app: NO_PGP"][1].startswith("of pipeline feed: secret 'NO_PGP' is missing")
+    assert found["secret app: NO_WORDS"][0] is False
+    assert found["calendar app/old"][1].startswith("its last holiday is 2020-12-25: add those to come")
+    assert found["calendar app/new"] == (True, "2 holidays, the last on 9999-12-31")
     assert found["secret app: GOOD"][0] is True

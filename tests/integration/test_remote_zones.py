@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from datalake_assets.build import build
 from datalake_assets.previews import previews_accepted
 from datalake_assets.work import lake_work
 from resources.engine import Engine, open_engine
-from tests.landing_servers import SSHD, SftpServer, free_port, moto_server, openssh_server
+from tests.landing_servers import RCLONE, SSHD, by_rclone, free_port, moto_server, openssh_server, put_by_sftp
 from tests.promised_feed import APPEND, Feed
 
 
@@ -22,15 +21,6 @@ from tests.promised_feed import APPEND, Feed
 def engine() -> Iterator[Engine]:
     with open_engine("sail", None) as opened:
         yield opened
-
-
-def drop(server: SftpServer, *files: Path) -> None:
-    """By OpenSSH's own `sftp`, as a sender would."""
-    key = server.root.parent / "login_key"
-    batch = "".join(f'put "{file}" "{server.root}/{file.name}"\n' for file in files)
-    command = ["sftp", "-b", "-", "-i", str(key), "-P", str(server.port), "-o", "StrictHostKeyChecking=no",
-               "-o", "UserKnownHostsFile=/dev/null", f"{server.user}@127.0.0.1"]  # fmt: skip
-    subprocess.run(command, input=batch.encode(), check=True, capture_output=True)
 
 
 @pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")
@@ -42,7 +32,7 @@ def test_what_sftp_puts_is_published(tmp_path: Path, engine: Engine, monkeypatch
         sent = [tmp_path / "a b.csv", tmp_path / "naïve.csv"]
         sent[0].write_text("id,v\na,1\n")
         sent[1].write_text("id,v\nb,2\n")
-        drop(server, *sent)
+        put_by_sftp(server, *sent)
         (batch,) = feed.run()
         assert batch.status == "published"
         assert feed.rows("staging.feed", "id", "_source_file") == [("a", "a b.csv"), ("b", "naïve.csv")]
@@ -50,8 +40,11 @@ def test_what_sftp_puts_is_published(tmp_path: Path, engine: Engine, monkeypatch
         assert {p.name for p in server.root.iterdir()} == {"a b.csv", "naïve.csv"}
 
 
+@pytest.mark.parametrize(
+    "client", ["boto3", pytest.param("rclone", marks=pytest.mark.skipif(RCLONE is None, reason="needs rclone"))]
+)
 def test_what_is_put_into_a_bucket_is_published(
-    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     feed = Feed(tmp_path, engine)
     with moto_server() as server:
@@ -60,11 +53,18 @@ def test_what_is_put_into_a_bucket_is_published(
         where = f'type="s3" uri="s3://feeds/in" secretRef="BANK_KEY" endpoint="{server.access.endpoint}"'
         feed.define(APPEND, zone=where)
         server.bucket("feeds")
-        server.client.put_object(Bucket="feeds", Key="in/a.csv", Body=b"id,v\na,1\n")
-        server.client.put_object(Bucket="feeds", Key="in/deeper/b.csv", Body=b"id,v\nb,2\n")
+        sent = {"a b ☂.csv": b"id,v\na,1\n", "deeper/b.csv": b"id,v\nb,2\n"}
+        for name, content in sent.items():
+            local = tmp_path / "sent" / name
+            local.parent.mkdir(parents=True, exist_ok=True)
+            local.write_bytes(content)
+            if client == "boto3":
+                server.client.put_object(Bucket="feeds", Key=f"in/{name}", Body=content)
+        if client == "rclone":
+            by_rclone(server, "copy", tmp_path / "sent", "land:feeds/in")
         (batch,) = feed.run()
         assert batch.status == "published"
-        assert batch.files[0].uri == "s3://feeds/in/a.csv"
+        assert batch.files[0].uri == "s3://feeds/in/a%20b%20%E2%98%82.csv"
         assert feed.rows("staging.feed", "id") == ["a"]
         assert feed.run() == []
 

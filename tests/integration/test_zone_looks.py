@@ -25,7 +25,7 @@ from publishing.landing_decisions import (
     standing,
 )
 from publishing.ledger import Ledger, Look
-from publishing.look import Feed, look
+from publishing.look import Feed, look, saw
 from publishing.zone_files import ZoneFile, ZoneState
 from resources.zone import Sighting, ZoneUnreachable
 from tests.landing_place import Desk
@@ -266,6 +266,25 @@ def test_a_look_reads_and_writes_no_more_than_what_lies_there(desk: Desk) -> Non
             "EXPLAIN QUERY PLAN SELECT name FROM look WHERE pipeline='app/feed' AND zone='zone' AND name IN ('a','b')"
         )
         assert "SEARCH look USING" in str(plan.all())
+
+
+def test_a_file_that_is_told_of_is_remembered_and_claimed_as_by_a_look(desk: Desk) -> None:
+    """The place for notifications: one name, no listing."""
+    desk.memory.put("a.csv", b"1")
+    desk.memory.put("b.csv.part", b"1")
+    desk.memory.put("c.csv", b"1")
+    for name in ("a.csv", "b.csv.part", "a.csv"):
+        told = desk.memory.find(name)
+        assert told is not None
+        saw(desk.ledger, desk.at, told, desk.now)
+    assert desk.claim() == [["a.csv"]]
+    assert desk.files() == {"a.csv": ("taken", 0)}, "a temporary name is none, and nothing else was looked at"
+    assert desk.look() == [["c.csv"]], "a later look takes what nobody told of, and a.csv not again"
+    desk.memory.put("a.csv", b"2")
+    told = desk.memory.find("a.csv")
+    assert told is not None
+    saw(desk.ledger, desk.at, told, desk.now)
+    assert [desk.claim(), desk.look()] == [[["a.csv"]], []]
 
 
 def test_two_looks_of_one_moment_are_in_one_claim(tmp_path: Path) -> None:

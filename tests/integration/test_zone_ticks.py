@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,12 +50,12 @@ class Bank:
     def app(self) -> CheckedApplication:
         return small.catalog().applications[0]
 
-    def tick(self, opens: Callable[[], Zone] | None = None) -> Tick:
+    def tick(self, opens: Callable[[], Zone] | None = None, names: Sequence[str] | None = None) -> Tick:
         def place() -> Zone:
             self.opened += 1
             return self.memory
 
-        return tick(self.settings, self.app, self.zone, opens or place)
+        return tick(self.settings, self.app, self.zone, opens or place, names)
 
 
 @pytest.fixture
@@ -143,6 +143,15 @@ def test_a_missing_secret_is_a_reason_too(bank: Bank) -> None:
         raise SecretMissing("secret 'BANK_KEY' is missing")
 
     assert bank.tick(opens).skipped == "SecretMissing: secret 'BANK_KEY' is missing"
+
+
+def test_a_tick_over_names_that_were_told_claims_as_a_look_would(bank: Bank) -> None:
+    bank.memory.put("a.csv", b"1")
+    bank.memory.put("b.csv", b"1")
+    (told,) = bank.tick(names=["a.csv", "no such file"]).claims
+    first, second = bank.tick().claims
+    assert (first, second.files) == (told, 1), "the whole look finds the other one, and the told one in its claim"
+    assert len(bank.tick(names=["a.csv", "b.csv"]).claims) == 2
 
 
 def test_a_paused_zone_is_not_looked_into(bank: Bank) -> None:
