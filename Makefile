@@ -16,6 +16,10 @@ install: $(STAMP) ## Make .venv with the locked dependencies (Python 3.11 or 3.1
 $(STAMP): requirements.lock pyproject.toml scripts/bootstrap.sh
 	@PYTHON='$(PYTHON)' sh scripts/bootstrap.sh
 
+.PHONY: versitygw
+versitygw: ## Build versitygw, the S3 server that tests, soak and bench use where it is there (needs Go; about 2 minutes)
+	@sh scripts/versitygw.sh
+
 .PHONY: demo
 demo: $(STAMP) ## Run the mortgage application on damaged registers; FILE=my.csv does it with a file of your own
 	@$(PY) demo/run_demo.py $(if $(FILE),'$(FILE)')

@@ -1,115 +1,141 @@
 """Landing zones on real servers, part of `make bench`; needs Debian's openssh-server, and versitygw for S3.
 
-    tick    a tick over 100,000 listed files of which 10 are new, a million looks of other days in the ledger
-    copy    1 GB copied to raw with its sha256 and boundary scan, over `sftp` fetching the same file
+    tick    the whole tick of a zone's sensor over 100,000 listed files of which 10 are new, a million looks of other
+            days in the ledger, in a process that has imported what it needs; its memory against a tick over 1,000
+    copy    1 GB copied to raw, with its sha256 and boundary scan and on the disk at the end, over `sftp` and
+            `aws s3 cp` fetching the same file at their defaults; and 1,000 small files from a claim to persisted
+            batches over `sftp`
 
-python -m benchmarks.landing tick|copy sftp|s3 FOLDER [NUMBER]     prints seconds and, of a tick, its peak memory in MB
+python -m benchmarks.landing tick|ticked|copy|copies sftp|s3 FOLDER [NUMBER …]
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, select, update
 
-from benchmarks.promises import told
-from pipeline_xml.contract import Contract, Field
-from pipeline_xml.location import Location
-from pipeline_xml.model import CsvSource, LandingZone
-from pipeline_xml.types import STRING
-from publishing.claim import claim_settled
-from publishing.ledger import Claim, Ledger, Look, now
-from publishing.look import Feed, Watched, look
+from benchmarks.promises import console, told
+from benchmarks.zones import MISSING, SECRET, Served, define, fetched, served, there
+from pipeline_xml.checked import CheckedApplication
+from pipeline_xml.load import load_catalog
+from pipeline_xml.model import LandingZone
+from processing.transformations import registry
+from publishing.intake import settle_claim
+from publishing.lake import open_lake
+from publishing.landing import Tick
+from publishing.landing import tick as look_once
+from publishing.ledger import Claim, LandedFile, Ledger, Look, now
 from publishing.raw import copy_to_raw
-from resources.zone import Zone
-from resources.zone_s3 import S3Zone
-from resources.zone_sftp import SftpAccess, SftpZone
-from tests.landing_servers import SSHD, VERSITYGW, openssh_server, versity_server
+from resources.durable import fsync
+from resources.secrets import SecretResolver
+from resources.settings import Settings
+from resources.zones import OpenZone, zone_opener
 
-FILES, NEW, LOOKS, BYTES = 100_000, 10, 1_000_000, 1_000_000_000
-HERE = Location("benchmark")
+FILES, FEW, NEW, LOOKS, BYTES = 100_000, 1_000, 10, 1_000_000, 1_000_000_000
+SMALL, ROUNDS = 1_000, 3
+KINDS = ("sftp", "s3")
 Printed = Callable[[list[str]], list[str]]
 
 
 def tick(work: Path, printed: Printed) -> None:
-    for kind in _kinds():
-        seconds, memory = (float(word) for word in printed(["benchmarks.landing", "tick", kind, str(work / kind)]))
+    for kind in filter(_served_here, KINDS):
+        found = printed(["benchmarks.landing", "tick", kind, str(work / kind), str(FILES), str(LOOKS)])
+        seconds, memory = float(found[0]), float(found[1])
+        few = float(printed(["benchmarks.landing", "tick", kind, str(work / f"few-{kind}"), str(FEW), str(LOOKS)])[1])
         what = f"a tick over {FILES:,} files by {kind}, {NEW} of them new, {LOOKS:,} looks known"
-        told(what, seconds, 5, "s", f"peak {memory:.0f} MB")
+        told(what, seconds, 5, "s", f"processor {found[2]} s; peak {memory:.0f} MB, over {FEW:,} files {few:.0f} MB")
 
 
 def copy(work: Path, printed: Printed) -> None:
-    if SSHD is not None:
-        ours, theirs = (float(w) for w in printed(["benchmarks.landing", "copy", "sftp", str(work / "copied")]))
-        told("1 GB copied, hashed and scanned", ours / theirs, 2, "x", f"{ours:.1f} s, sftp {theirs:.1f} s")
+    for kind in filter(_served_here, KINDS):
+        ours, theirs, tool = printed(["benchmarks.landing", "copy", kind, str(work / f"copied-{kind}"), str(BYTES)])
+        what = f"1 GB from {kind}, copied, hashed and scanned"
+        if tool == "none":
+            console.print(f"{what}: {float(ours):.2f} s; no ratio, the AWS CLI is missing", highlight=False)
+        else:
+            told(what, float(ours) / float(theirs), 2, "x", f"{float(ours):.1f} s, {tool} {float(theirs):.1f} s")
+    if there("sftp"):
+        ours, theirs, _ = printed(["benchmarks.landing", "copies", "sftp", str(work / "copies"), str(SMALL)])
+        detail = f"{float(ours):.1f} s, sftp {float(theirs):.1f} s; no limit is set"
+        what = f"{SMALL:,} files of 1,000 rows from sftp, from the claim to its batches"
+        console.print(f"{what}: {float(ours) / float(theirs):.2f} x ({detail})", highlight=False)
 
 
-def _kinds() -> list[str]:
-    return [kind for kind, there in (("sftp", SSHD), ("s3", VERSITYGW)) if there is not None]
+def _served_here(kind: str) -> bool:
+    if not there(kind):
+        console.print(f"{kind}: not measured, {MISSING[kind]} is missing", style="yellow", highlight=False)
+    return there(kind)
 
 
-def _served(stack: ExitStack, kind: str, folder: Path) -> tuple[Path, Callable[[], Zone], Any]:
-    """(folder that the server serves, how to open it as a zone, the server)."""
-    if kind == "sftp":
-        sftp = stack.enter_context(openssh_server(folder / "server"))
-        access = SftpAccess(sftp.private_key, "", sftp.host_key)
-        return sftp.root, lambda: SftpZone(sftp.uri, access), sftp
-    s3 = stack.enter_context(versity_server(folder / "server"))
-    s3.bucket("feeds")
-    root = folder / "server" / "objects" / "feeds" / "in"
-    root.mkdir()
-    return root, lambda: S3Zone("s3://feeds/in", lambda: s3.client), s3
+def _prepared(folder: Path, server: Served) -> tuple[Settings, CheckedApplication, LandingZone]:
+    os.environ[SECRET] = server.secret
+    catalog = define(folder / "config", {**server.attributes, "settle": "1"})
+    return Settings(folder / "config", folder / "lake"), catalog.applications[0], catalog.applications[0].zones[0]
 
 
 def _tick(kind: str, folder: Path, files: int, looks: int) -> None:
-    folder.mkdir(parents=True)
-    zone = LandingZone(where=HERE, app="app", id="zone", type="local", uri="in")
-    at = Watched("app/zone", "zone", zone, (Feed("app/feed", None),))
-    with ExitStack() as stack:
-        root, opened, _ = _served(stack, kind, folder)
+    with served(kind, folder) as server:
         for number in range(files):
-            (root / f"feed_{number:07d}_20260101.csv").write_bytes(b"id,v\n1,2\n")
-        ledger = Ledger.at(folder / "lake")
-        stack.callback(ledger.close)
+            (server.root / f"feed_{number:07d}.csv").write_bytes(b"id,v\n1,2\n")
+        settings, application, zone = _prepared(folder, server)
+        ledger = Ledger.of(settings)
         _known(ledger, looks)
-        place = opened()
-        stack.callback(place.close)
-        for _ in range(2):  # what lies there is claimed before anything is measured
-            look(ledger, at, place, time.time())
-            while claim_settled(ledger, at, time.time(), 50):
-                pass
+        while _look(settings, application, zone).seen.waiting:  # what lies there is claimed before anything is measured
+            pass
         with ledger.write() as session:
+            if session.scalar(select(func.count()).select_from(Look)) != files + looks:
+                raise SystemExit("not every file is claimed once")
             session.execute(update(Claim).values(settled=True))
+        ledger.close()
         for _ in range(NEW):
-            (root / f"new_{uuid.uuid4().hex}.csv").write_bytes(b"id,v\n1,2\n")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.perf_counter()
-        fresh = opened()
-        look(ledger, at, fresh, time.time())
-        made = claim_settled(ledger, at, time.time(), 50)
-        seconds = time.perf_counter() - began
-        fresh.close()
-        if len(made) != 1:
-            raise SystemExit(f"{len(made)} claims instead of one")
-    print(f"{seconds:.3f} {max(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024:.0f}")
+            (server.root / f"new_{uuid.uuid4().hex}.csv").write_bytes(b"id,v\n1,2\n")
+        command = [sys.executable, "-m", "benchmarks.landing", "ticked", kind, str(folder)]
+        print(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def _ticked(folder: Path) -> None:
+    """One tick in a process that did nothing but import: its seconds, peak memory in MB, and seconds of processor."""
+    settings = Settings(folder / "config", folder / "lake")
+    application = load_catalog(settings.config, registry()).applications[0]
+    zone = application.zones[0]
+    before = _opener(settings)(zone)
+    before.find("nothing of this name")  # a daemon has looked before
+    before.close()
+    began, processor = time.perf_counter(), time.process_time()
+    found = _look(settings, application, zone)
+    seconds, processor = time.perf_counter() - began, time.process_time() - processor
+    if found.skipped or [claim.files for claim in found.claims] != [NEW]:
+        raise SystemExit(f"not one claim of {NEW} files: {found}")
+    print(f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} {processor:.2f}")
+
+
+def _look(settings: Settings, application: CheckedApplication, zone: LandingZone) -> Tick:
+    opened = _opener(settings)
+    return look_once(settings, application, zone, lambda: opened(zone))
+
+
+def _opener(settings: Settings) -> OpenZone:
+    return zone_opener(settings.data, SecretResolver(settings.secrets))
 
 
 def _known(ledger: Ledger, looks: int) -> None:
     """Files of other days: claimed, settled and gone."""
     with ledger.write() as session:
-        session.add(Claim(id="0" * 32, pipeline="app/feed", zone="zone", claimed_at=now(), settled=True))
+        session.add(Claim(id="0" * 32, pipeline="bench/feed", zone="in", claimed_at=now(), settled=True))
         session.flush()
         for start in range(0, looks, 50_000):
             rows = [
-                {"claim_id": "0" * 32, "pipeline": "app/feed", "zone": "zone", "name": f"old_{n:08d}.csv", "uri": "x",
+                {"claim_id": "0" * 32, "pipeline": "bench/feed", "zone": "in", "name": f"old_{n:08d}.csv", "uri": "x",
                  "size": 9, "version": str(n), "occurrence": 0}
                 for n in range(start, min(looks, start + 50_000))
             ]  # fmt: skip
@@ -117,37 +143,72 @@ def _known(ledger: Ledger, looks: int) -> None:
 
 
 def _copy(kind: str, folder: Path, size: int) -> None:
-    folder.mkdir(parents=True)
-    source = CsvSource(where=HERE, id="feed", header=False)
-    contract = Contract("feed", (Field("a", STRING), Field("b", STRING)), HERE)
-    with ExitStack() as stack:
-        root, opened, server = _served(stack, kind, folder)
-        with (root / "big.csv").open("wb") as out:
+    with served(kind, folder) as server:
+        with (server.root / "big.csv").open("wb") as out:
+            out.write(b"id,v\n")
             piece = b"".join(b"%08d,a value of some length\n" % n for n in range(30_000))
             for _ in range(max(1, size // len(piece))):
                 out.write(piece)
-        place = opened()
-        stack.callback(place.close)
+        settings, application, zone = _prepared(folder, server)
+        source = application.pipelines[0].driving.source
+        contract = application.pipelines[0].driving.contract
+        place = _opener(settings)(zone)
         seen = place.find("big.csv")
         assert seen is not None  # noqa: S101 - it was just written
         ours = theirs = float("inf")
-        for number in range(2):
+        for number in range(ROUNDS):
+            raw, other = folder / f"raw{number}", folder / f"fetched{number}"
             began = time.perf_counter()
-            copy_to_raw(place, seen, folder / f"raw{number}", source, contract)
+            copied = copy_to_raw(place, seen, raw, source, contract)
+            fsync(raw)
             ours = min(ours, time.perf_counter() - began)
-            key, host = str(server.root.parent / "login_key"), f"{server.user}@127.0.0.1"
-            options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-            command = ["sftp", "-q", "-b", "-", "-i", key, "-P", str(server.port), *options, host]
+            if server.fetch is not None:
+                began = time.perf_counter()
+                fetched(server, "big.csv", other)
+                theirs = min(theirs, time.perf_counter() - began)
+                with other.open("rb") as both:
+                    if hashlib.file_digest(both, "sha256").hexdigest() != copied.content_id:
+                        raise SystemExit("the copies differ")
+                other.unlink()
+            shutil.rmtree(raw)
+        place.close()
+    print(f"{ours:.3f} {theirs:.3f} {server.fetch[0] if server.fetch else 'none'}")
+
+
+def _copies(kind: str, folder: Path, files: int) -> None:
+    with served(kind, folder) as server:
+        for number in range(files):
+            lines = (f"{number:05d}-{n:05d},a value of some length\n" for n in range(1000))
+            (server.root / f"small_{number:05d}.csv").write_text("id,v\n" + "".join(lines))
+        settings, application, zone = _prepared(folder, server)
+        ours = theirs = float("inf")
+        for number in range(ROUNDS):
+            shutil.rmtree(settings.data, ignore_errors=True)
+            (claimed,) = _look(settings, application, zone).claims
+            with open_lake(settings, load_catalog(settings.config, registry())) as lake:
+                began = time.perf_counter()
+                settle_claim(lake, application.pipelines[0], claimed.id)
+                ours = min(ours, time.perf_counter() - began)
+                with lake.ledger.read() as session:
+                    copied = set(session.scalars(select(LandedFile.content_id)))
+            other = folder / f"fetched{number}"
+            other.mkdir()
             began = time.perf_counter()
-            fetch = f"get {root}/big.csv {folder}/fetched{number}\n".encode()
-            subprocess.run(command, input=fetch, check=True, capture_output=True)
+            fetched(server, "*.csv", other)
             theirs = min(theirs, time.perf_counter() - began)
-    print(f"{ours:.3f} {theirs:.3f}")
+            if copied != {hashlib.sha256(path.read_bytes()).hexdigest() for path in other.iterdir()}:
+                raise SystemExit("the copies differ")
+    print(f"{ours:.3f} {theirs:.3f} {kind}")
 
 
 if __name__ == "__main__":
     what, by, where, *rest = sys.argv[1:]
+    numbers = [int(each) for each in rest]
     if what == "tick":
-        _tick(by, Path(where), int(rest[0]) if rest else FILES, int(rest[1]) if rest[1:] else LOOKS)
+        _tick(by, Path(where), *numbers)
+    elif what == "ticked":
+        _ticked(Path(where))
+    elif what == "copy":
+        _copy(by, Path(where), *numbers)
     else:
-        _copy(by, Path(where), int(rest[0]) if rest else BYTES)
+        _copies(by, Path(where), *numbers)

@@ -22,7 +22,7 @@ def main(engine: str, name: str, root: Path, files: list[Path]) -> None:
     shutil.rmtree(root, ignore_errors=True)
     (root / "landing").mkdir(parents=True)
     for number, path in enumerate(files):
-        (root / "landing" / f"{name.split('/')[1]}{number}.csv").hardlink_to(path)
+        (root / "landing" / f"{name.split('/')[1]}{number:05d}.csv").hardlink_to(path)
     settings = Settings(definitions(root.with_name(root.name + "-config")), root, engine)
     catalog = load_catalog(settings.config, registry())
     app, _, pipeline_id = name.partition("/")

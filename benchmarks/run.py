@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import at_scale, landing, promises
+from benchmarks import arrivals, at_scale, landing, promises
 from benchmarks.compare import same_rows
 from benchmarks.generate import payments, registers
 
@@ -167,6 +167,8 @@ PROMISES: dict[str, Callable[[Path, int], None]] = {
     "replay": lambda work, rows: promises.replay(work, rows // 50, seconds, printed),
     "tick": lambda work, rows: landing.tick(work / "tick", printed),
     "copy": lambda work, rows: landing.copy(work / "copy", printed),
+    "started": lambda work, rows: arrivals.started(work / "started", printed),
+    "many": lambda work, rows: arrivals.many(work, seconds),
     "check": lambda work, rows: at_scale.check(work, seconds),
     "start": lambda work, rows: at_scale.start(work, seconds),
 }

@@ -23,6 +23,7 @@ from processing import frame as f
 from processing import overlay
 from processing.arrow_types import arrow_type
 from processing.formats import column_names, parse_file_range
+from processing.read_parse import Parsed
 from processing.scan_result import Range, Scan
 from processing.validate import validate
 from processing.validate_errors import ERRORS_TYPE, Entry, Found
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 PARTITION_BYTES = 512 * 1024 * 1024  # a partition holds one range at a time, but its Parquet writer a whole row group
 SMALL_BYTES = 8 * 1024 * 1024  # below this one task is faster than several
+TOGETHER_BYTES = 4 * 1024 * 1024  # cells of small files that are typed and checked at once
 IDENTITY_TYPES = {
     f.RECORD_ID: "string",
     f.BUSINESS_DATE: "date",
@@ -97,26 +99,84 @@ def _read_tasks(
     batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:  # fmt: skip
     for batch in batches:
-        for task in batch.column(0).to_pylist():
-            index, part = tasks[task]
-            yield read_range(files[index], part, source, contract)
+        given = (tasks[task] for task in batch.column(0).to_pylist())
+        cells = (_cells_of(files[index], part, source, contract) for index, part in given)
+        yield from (_typed(some, contract) for some in _together(cells))
 
 
 def read_range(file: RawFile, part: Range, source: FileSource, contract: Contract) -> pa.RecordBatch:
     """The records of one range, in order, typed and checked."""
+    return _typed([_cells_of(file, part, source, contract)], contract)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """One range as it was parsed and counted, with the decisions over its records."""
+
+    file: RawFile
+    part: Range
+    parsed: Parsed
+    changes: Any = None
+
+
+def _cells_of(file: RawFile, part: Range, source: FileSource, contract: Contract) -> _Cells:
     names = column_names(file.scan, source, contract)
     parsed = parse_file_range(file.path, part, file.scan, names, source, file.source_file)
-    changes = overlay.of_range(file.overlay, part) if file.overlay else None
-    if changes is not None:
-        parsed = overlay.corrected(parsed, changes, part, source.null_values)
-    typed, found = validate(parsed.columns, contract, (), file.scan.nul or changes is not None)
-    if parsed.broken:
-        typed, found = _with_broken(typed, found, parsed.broken, part.records)
+    if not file.overlay:
+        return _Cells(file, part, parsed)
+    changes = overlay.of_range(file.overlay, part)
+    return _Cells(file, part, overlay.corrected(parsed, changes, part, source.null_values), changes)
+
+
+def _together(ranges: Iterable[_Cells]) -> Iterator[list[_Cells]]:
+    """Ranges in groups, until they are large enough: to type and check a few records costs as much as many."""
+    some: list[_Cells] = []
+    size = 0
+    for each in ranges:
+        if some and not _alike(some[0], each):
+            yield some
+            some, size = [], 0
+        some.append(each)
+        size += each.parsed.columns.nbytes
+        if size >= TOGETHER_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _alike(one: _Cells, other: _Cells) -> bool:
+    decided = one.changes is not None or other.changes is not None
+    same = one.file.scan.nul == other.file.scan.nul
+    return same and not decided and one.parsed.columns.schema.equals(other.parsed.columns.schema)
+
+
+def _typed(some: Sequence[_Cells], contract: Contract) -> pa.RecordBatch:
+    """The records of ranges that are alike, in their order; of one range with decisions over its records."""
+    first = some[0]
+    changes, part = first.changes, first.part
+    columns, broken, count = _one_after_the_other(some)
+    typed, found = validate(columns, contract, (), first.file.scan.nul or changes is not None)
+    if broken:
+        typed, found = _with_broken(typed, found, broken, count)
     if changes is not None:
         overlay.give_up(found, changes, part)
-    columns = [*typed, *_identity(file, part), overlay.statuses(found, part.records), found.array(part.records)]
-    rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema(contract))
-    return rows.take(pa.array(overlay.places(changes, part))) if file.only and changes is not None else rows
+    identity = [_identity(each.file, each.part) for each in some]
+    identities = identity[0] if len(some) == 1 else [pa.concat_arrays(each) for each in zip(*identity, strict=True)]
+    all_columns = [*typed, *identities, overlay.statuses(found, count), found.array(count)]
+    rows = pa.RecordBatch.from_arrays(all_columns, schema=arrow_schema(contract))
+    return rows.take(pa.array(overlay.places(changes, part))) if first.file.only and changes is not None else rows
+
+
+def _one_after_the_other(some: Sequence[_Cells]) -> tuple[pa.RecordBatch, list[tuple[int, Entry]], int]:
+    """(the cells of all ranges, the places of records without cells and why, how many records there are)."""
+    broken: list[tuple[int, Entry]] = []
+    count = 0
+    for each in some:
+        broken += [(count + place, why) for place, why in each.parsed.broken]
+        count += each.part.records
+    columns = [each.parsed.columns for each in some]
+    return columns[0] if len(some) == 1 else pa.concat_batches(columns), broken, count
 
 
 def _with_broken(

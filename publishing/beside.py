@@ -35,28 +35,28 @@ class Neighbours:
     """What lies beside the files of one claim, of which there are `files`."""
 
     def __init__(self, zone: Zone, files: int) -> None:
-        self._zone = zone
         self._names = {entry.name for entry in zone.entries()} if files > MANY else None
 
-    def of(self, source: FileSource, name: str) -> dict[str, str]:
+    def of(self, zone: Zone, source: FileSource, name: str) -> dict[str, str]:
         """{algorithm, or `control`: the text}; Waits. What the zone raises is raised."""
-        found = {kind: text for kind in CHECKSUMS if (text := self._text(f"{name}.{kind}")) is not None}
+        found = {kind: text for kind in CHECKSUMS if (text := self._text(zone, f"{name}.{kind}")) is not None}
         ending = source.control.file if source.control is not None else None
         if ending is not None:
-            text = next((t for each in control_names(name, ending) if (t := self._text(each)) is not None), None)
+            names = control_names(name, ending)
+            text = next((t for each in names if (t := self._text(zone, each)) is not None), None)
             if text is None:
-                raise Waits(f"{name} waits for its control file {control_names(name, ending)[0]}")
+                raise Waits(f"{name} waits for its control file {names[0]}")
             found[CONTROL] = text
         return found
 
-    def _text(self, name: str) -> str | None:
+    def _text(self, zone: Zone, name: str) -> str | None:
         if self._names is not None and name not in self._names:
             return None
-        seen = self._zone.find(name)
+        seen = zone.find(name)
         if seen is None or not seen.regular:
             return None
         content = b""
-        for piece in self._zone.read(seen):
+        for piece in zone.read(seen):
             content += piece
             if len(content) > MOST_BYTES:
                 break

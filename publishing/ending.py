@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from publishing.outcome import BatchOutcome
 from publishing.quarantine import HELD, OPEN, SUPERSEDED, changed_batches, read_before
 from publishing.quarantined import refresh
 from publishing.restate import restate, to_state
-from publishing.touched import Touched, settle_touched, wait_again
+from publishing.touched import CHUNK, Touched, settle_touched, wait_again
 from publishing.units import is_replaced, published_once, replaced_by
 
 NOTHING_TOUCHED = Touched((), "", {})
@@ -56,9 +56,10 @@ def end_attempt(
             stored.reason = (outcome.reason or "")[:500]
         elif batch.origin == "files":
             stored.reason = None
+        own = {landed.arrival: landed for landed in _landed(session, files)}
         by_arrival = {item.arrival: line for item, line in zip(files, outcome.files, strict=False)}
         for item in files:
-            landed = session.get_one(LandedFile, item.arrival)
+            landed = own[item.arrival]
             landed.status = by_arrival[item.arrival].status if item.arrival in by_arrival and not late else status
             landed.reason = by_arrival[item.arrival].reason if item.arrival in by_arrival else None
             landed.facts = item.facts
@@ -82,6 +83,14 @@ def end_attempt(
     for each in (*replaced, *taken_over):
         refresh(lake, pipeline.key, each)
     return outcome
+
+
+def _landed(session: Session, files: Sequence[LandedFile]) -> Iterator[LandedFile]:
+    """The files as the ledger has them now; some hundred at a time instead of one by one."""
+    arrivals = [item.arrival for item in files]
+    for start in range(0, len(arrivals), CHUNK):
+        some = LandedFile.arrival.in_(arrivals[start : start + CHUNK])
+        yield from session.scalars(select(LandedFile).where(some))
 
 
 def ask_downstream(session: Session, catalog: Catalog, pipeline: CheckedPipeline, day: date, cause: str) -> list[str]:

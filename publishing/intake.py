@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline
-from pipeline_xml.model import FileSource
 from publishing import failpoints
 from publishing.arrived import Arrived, arrived
-from publishing.beside import Neighbours
 from publishing.claim_entries import batch_document, journal_claim, journal_copies
+from publishing.copying import copied
 from publishing.journal import batch_entry
 from publishing.lake import Lake
 from publishing.late import tell_late
 from publishing.ledger import Batch, Claim, LandedFile, Look
 from publishing.look import watched
-from publishing.missed import UNREADABLE, Missed, missed_by, note_missed
+from publishing.missed import UNREADABLE, Missed, note_missed
 from publishing.persist import persist_files
-from publishing.raw import RawCopy, copied_before, copy_to_raw
 from resources.durable import fsync
-from resources.failures import DiskFull, named
-from resources.zone import ChangedWhileRead, Sighting, Zone
+from resources.zone import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +39,11 @@ def settle_claim(lake: Lake, pipeline: CheckedPipeline, claim_id: str) -> Settle
     Idempotent: copying again finds the same content, and the transaction that persists is one. The claim is settled
     once the journal knows what the ledger knows of it.
     """
-    source = pipeline.driving.source
-    assert isinstance(source, FileSource)  # noqa: S101 - only file sources have claims
     with lake.ledger.read() as session:
         claim = session.get_one(Claim, claim_id)
         persisted = _persisted(session, claim_id)
         looks = session.scalars(select(Look).where(Look.claim_id == claim_id).order_by(Look.name, Look.id)).all()
-    unreadable = [] if persisted else _take(lake, pipeline, source, claim, looks)
+    unreadable = [] if persisted else _take(lake, pipeline, claim, looks)
     failpoints.reached("intake.persisted")
     journal_claim(lake, pipeline.key, claim_id)
     failpoints.reached("claim.journaled")
@@ -67,9 +63,7 @@ def _persisted(session: Session, claim_id: str) -> bool:
     return landed is not None or told is not None
 
 
-def _take(
-    lake: Lake, pipeline: CheckedPipeline, source: FileSource, claim: Claim, looks: Sequence[Look]
-) -> list[Sighting]:
+def _take(lake: Lake, pipeline: CheckedPipeline, claim: Claim, looks: Sequence[Look]) -> list[Sighting]:
     """Copies every file of a claim and persists what they become; returns those that could not be read.
 
     ZoneUnreachable where the server is lost: then nothing is persisted, and the next run goes on where this one ended.
@@ -77,21 +71,15 @@ def _take(
     there: list[Arrived] = []
     copies: list[tuple[Look, str]] = []
     missed: list[Missed] = []
-    with lake.zone(source, pipeline.driving.zone) as place:
-        neighbours = Neighbours(place, len(looks))
-        for look in looks:
-            try:
-                copied = _copy_once(lake, pipeline, place, neighbours, look)
-            except (ChangedWhileRead, OSError) as error:
-                ours = str(getattr(error, "filename", "") or "").startswith(str(lake.settings.data / "raw"))
-                if ours or isinstance(named(error), DiskFull):  # raw cannot be written: the sender is not to blame
-                    raise
-                missed.append(missed_by(look, error))
+    with closing(copied(lake, pipeline, looks)) as copying:
+        for look, found in copying:
+            if isinstance(found, Missed):
+                missed.append(found)
                 continue
-            copies.append((look, copied.content_id))
-            there += arrived(pipeline, claim, look, copied, lake.secrets.key)
-    if copies:
-        fsync(lake.raw_root(pipeline.key))  # the names of the copies, before anything relies on them
+            copies.append((look, found.content_id))
+            there += arrived(pipeline, claim, look, found, lake.secrets.key)
+    if any(item.archive for item in there):
+        fsync(lake.raw_root(pipeline.key))  # the names of what was unpacked
     journal_copies(lake, claim, copies)
     failpoints.reached("claim.copied")
     with lake.ledger.write() as session:
@@ -100,25 +88,6 @@ def _take(
             persist_files(lake, session, pipeline, there)
     unread = (each.look for each in missed if each.outcome == UNREADABLE)
     return [Sighting(look.name, look.uri, look.size, look.note or UNREADABLE, 0.0) for look in unread]
-
-
-def _copy_once(
-    lake: Lake, pipeline: CheckedPipeline, place: Zone, neighbours: Neighbours, look: Look
-) -> RawCopy:
-    """Copies the file, or takes up the copy that a run before a crash made: the sender may have removed his by now."""
-    source, contract = pipeline.driving.source, pipeline.driving.contract
-    assert isinstance(source, FileSource)  # noqa: S101 - only file sources have claims
-    root = lake.raw_root(pipeline.key)
-    if look.content_id is not None and (root / look.content_id).exists():
-        return copied_before(root / look.content_id, source, contract)
-    seen = Sighting(look.name, look.uri, look.size, look.version, 0.0)
-    look.beside = neighbours.of(source, look.name)
-    copied = copy_to_raw(place, seen, root, source, contract)
-    failpoints.reached("raw.copied")
-    with lake.ledger.write() as session:
-        stored = session.get_one(Look, look.id)
-        stored.content_id, stored.beside = copied.content_id, look.beside
-    return copied
 
 
 def journal_open_batches(lake: Lake, pipeline: str, only: Collection[str] | None = None) -> None:

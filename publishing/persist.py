@@ -21,6 +21,7 @@ from publishing.look import watched
 from publishing.resent import duplicate_of, resent
 from publishing.same_records import told_apart
 from publishing.sequence import go_on, numbered
+from publishing.touched import CHUNK
 
 
 def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there: Sequence[Arrived]) -> None:
@@ -28,6 +29,7 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
     most, most_bytes = caps(watched(pipeline))
     timed = with_lateness(session, pipeline, there)
     known = set(session.scalars(select(Delivery.key).where(Delivery.key.in_([a.delivery_key for a in there]))))
+    names = _came_before(session, pipeline, there)
     joining: dict[tuple[Any, ...], list[Arrived]] = {}
     for item in told_apart(session, pipeline.key, numbered(session, pipeline, timed)):
         if item.aside is not None:
@@ -37,7 +39,9 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
             session.flush()  # it may have come with this claim
             session.add(_landed(pipeline, item, None, "duplicate", duplicate_of(session, pipeline.key, item)))
             continue
-        item = resent(lake, session, pipeline, item)
+        if item.name in names:
+            item = resent(lake, session, pipeline, item)
+        names.add(item.name)
         known.add(item.delivery_key)
         group = joining.setdefault(_unit(pipeline, item), [])
         size = sum(a.copy.size for a in group)
@@ -49,6 +53,16 @@ def persist_files(lake: Lake, session: Session, pipeline: CheckedPipeline, there
     for group in joining.values():
         _persist_batch(session, pipeline, group)
     go_on(lake, session, pipeline)
+
+
+def _came_before(session: Session, pipeline: CheckedPipeline, there: Sequence[Arrived]) -> set[str]:
+    """The names of a claim that other files had before."""
+    found: set[str] = set()
+    for start in range(0, len(there), CHUNK):
+        some = [item.name for item in there[start : start + CHUNK]]
+        same = (LandedFile.pipeline == pipeline.key, LandedFile.name.in_(some), LandedFile.batch_id.is_not(None))
+        found.update(session.scalars(select(LandedFile.name).where(*same)))
+    return found
 
 
 def _unit(pipeline: CheckedPipeline, item: Arrived) -> tuple[Any, ...]:
@@ -80,12 +94,12 @@ def _persist_batch(session: Session, pipeline: CheckedPipeline, members: Sequenc
     )
     session.add(batch)
     session.flush()
-    for member in members:
+    for member in members:  # arrivals are given in this order
         landed = _landed(pipeline, member, identity, "held" if member.fault else "open", member.fault)
         session.add(landed)
         session.add(Delivery(key=member.delivery_key, batch_id=identity))
-        session.flush()
         files.append(landed)
+    session.flush()
     batch.arrival = max(f.arrival for f in files)
 
 

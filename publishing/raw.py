@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +48,15 @@ class RawCopy:
 def copy_to_raw(zone: Zone, seen: Sighting, raw_root: Path, source: FileSource, contract: Contract) -> RawCopy:
     """Streams a file into `<raw_root>/<content id>`, or what is missing of it where a copy broke off before.
 
-    OSError and ChangedWhileRead as the zone says them; ZoneUnreachable once the server stays lost.
+    The bytes are on the disk; that the folder's list of names is too, the caller sees to. OSError and ChangedWhileRead
+    as the zone says them; ZoneUnreachable once the server stays lost.
     """
     make_folder(raw_root)
     part = _Part.of(seen, raw_root)
     start = part.length()
-    with closing(_ahead(_pieces(zone, seen, part.path, start))) as pieces:
-        return _taken(pieces, part, start, source, contract)
+    pieces = _pieces(zone, seen, part.path, start)
+    with closing(_ahead(pieces) if seen.size > CHUNK else pieces) as coming:
+        return _taken(coming, part, start, source, contract)
 
 
 def store(pieces: Iterator[bytes], raw_root: Path, source: FileSource, contract: Contract) -> RawCopy:
@@ -75,23 +77,29 @@ def _taken(
     packed: str | None = None
     size = 0
     try:
-        with part.path.open("r+b" if start else "wb") as out, working.open("wb") as text, ThreadPoolExecutor(1) as pool:
+        with ExitStack() as open_ones:
+            out = open_ones.enter_context(part.path.open("r+b" if start else "wb"))
+            text = open_ones.enter_context(working.open("wb")) if counter.transcodes else None
             out.seek(start)
             out.truncate()
+            pool: ThreadPoolExecutor | None = None
             writing: Future[int] | None = None
             try:
                 for chunk in pieces:
                     if writing is not None:
                         writing.result()
                         writing = None
-                    if size >= start:
+                    if size >= start and len(chunk) == CHUNK:  # more will come
+                        pool = pool or open_ones.enter_context(ThreadPoolExecutor(1))
                         writing = pool.submit(out.write, chunk)  # while it is hashed and scanned
+                    elif size >= start:
+                        out.write(chunk)
                     digest.update(chunk)
                     if not size and not plain:
                         packed = how_packed(source, chunk)
                     if packed is None:
                         decoded = counter.feed(chunk)
-                        if counter.transcodes:
+                        if text is not None:
                             text.write(decoded)
                     size += len(chunk)
                     if size // SYNC_BYTES > (size - len(chunk)) // SYNC_BYTES and size > start:
@@ -103,10 +111,11 @@ def _taken(
                     writing.result()
                 out.flush()
                 part.sync(out.fileno(), out.tell())
-            text.flush()
-            os.fsync(text.fileno())
+            if text is not None:
+                text.flush()
+                os.fsync(text.fileno())
         final = part.path.with_name(digest.hexdigest())
-        if counter.transcodes and packed is None:
+        if text is not None and packed is None:
             _place(working, final.with_name(final.name + WORKING))
         _place(part.path, final)
     except ZoneUnreachable:
@@ -115,7 +124,8 @@ def _taken(
         part.remove()
         raise
     finally:
-        working.unlink(missing_ok=True)
+        if counter.transcodes:
+            working.unlink(missing_ok=True)
     part.remove()
     scan = counter.finish(final) if packed is None else Scan.of_archive(size)
     return RawCopy(digest.hexdigest(), final, size, scan, packed)

@@ -23,7 +23,8 @@ from resources.zone_s3 import S3Access, s3_client
 
 USER, PASSWORD = "sender", "letmein-please"
 SSHD = shutil.which("sshd") or next((p for p in ("/usr/sbin/sshd",) if Path(p).exists()), None)
-VERSITYGW = shutil.which("versitygw")
+BUILT = sorted((Path(__file__).parent.parent / ".tools").glob("versitygw-v*"))  # by `make versitygw`
+VERSITYGW = str(BUILT[-1]) if BUILT else shutil.which("versitygw")
 SSHD_CONFIG = """
 Port {port}
 ListenAddress 127.0.0.1

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 from sqlalchemy import select
 
-from publishing import intake, publish
+from publishing import copying, publish
 from publishing.lake import open_lake
 from publishing.ledger import Batch
 from publishing.run import NotRunnable
@@ -127,7 +127,7 @@ def test_a_file_that_could_not_be_read_is_taken_once_it_can(feed: Feed, monkeypa
     feed.define()
     feed.land("a.csv", "id,v", "a,1")
     with monkeypatch.context() as patched:
-        patched.setattr(intake, "copy_to_raw", broken)
+        patched.setattr(copying, "copy_to_raw", broken)
         assert [[b.status for b in feed.run()] for _ in range(2)] == [["held"], ["held"]]
     assert [b.status for b in feed.run()] == ["published"]
 
