@@ -64,6 +64,7 @@ def test_what_lies_in_a_zone_is_listed_with_what_became_of_it(feed: Feed) -> Non
     }  # fmt: skip
     (line,) = said(feed, "landing", "list", "app/zone", "--state", "unmatched")
     assert line["name"] == "readme.txt"
+    assert line["reason"].startswith("no pipeline's pattern has such a name: correct a pattern")
     (line,) = said(feed, "landing", "list", "app/zone", "--after", "readme.txt")
     assert line["name"] == "shop_1.csv"
     found = said(feed, "landing", "show", "app/zone", "bank_1.csv")
@@ -72,6 +73,18 @@ def test_what_lies_in_a_zone_is_listed_with_what_became_of_it(feed: Feed) -> Non
     assert "published" in lake(feed, "landing", "show", "app/zone", "bank_1.csv").stdout
     assert "app/zone" in lake(feed, "landing", "list").stdout
     assert "unmatched" in lake(feed, "landing", "list", "app/zone").stdout
+
+
+def test_a_late_file_says_so_in_list_and_show(feed: Feed) -> None:
+    feed.define(pattern=r"(?P&lt;business_date&gt;[0-9]{8})\.csv")
+    for day in ("20240102", "20240101"):
+        feed.land(f"{day}.csv", "id,v", f"{day},1")
+        feed.run()
+    late = "late: a file for 2024-01-02 came before"
+    reasons = {line["name"]: line["reason"] for line in said(feed, "landing", "list", "app/zone")}
+    assert reasons == {"20240101.csv": late, "20240102.csv": None}
+    found = said(feed, "landing", "show", "app/zone", "20240101.csv")
+    assert [(each["status"], each["late"]) for each in found["deliveries"]] == [("published", late)]
 
 
 def test_what_is_paused_or_ignored_waits_until_it_is_resumed_and_is_in_the_audit(feed: Feed) -> None:

@@ -109,7 +109,8 @@ def test_a_zone_is_observed_only_when_it_changed(instance: dg.DagsterInstance) -
     first = Zone(claims(1)).tick(instance)
     (event,) = first.asset_events
     assert event.asset_key == ZONE_ASSET
-    assert event.metadata["files_claimed"].value == 2
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert shown == {"files_waiting": 1, "bytes_waiting": 10, "oldest_seconds": 1.5, "files_claimed": 2}
     quiet = Zone().tick(instance, cursor=json.dumps({"look": None, "waiting": [0, 0]}))
     assert quiet.asset_events == []
 
