@@ -7,6 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline_xml.contract import Contract
 from pipeline_xml.model import CsvSource, FileSource, JsonSource, ParquetSource
 from processing.parse_json import parse_records
@@ -64,7 +68,7 @@ def parse_file_range(
 
 
 def parse_payloads(
-    payloads: Sequence[bytes],
+    payloads: pa.BinaryArray,
     scan: Scan,
     names: Sequence[str],
     source: FileSource,
@@ -73,24 +77,28 @@ def parse_payloads(
 ) -> Parsed:
     """Records whose texts `range_texts` gave, in some of their columns. RecordCountError names the file."""
     if not isinstance(source, CsvSource):
-        return parse_records(payloads, names, only)
-    data = b"\n".join(payloads) + b"\n"
+        return parse_records(payloads.to_pylist(), names, only)
+    together = pa.ListArray.from_arrays(pa.array([0, len(payloads)], pa.int32()), payloads)
+    data = pc.binary_join(together, b"\n")[0].as_py() + b"\n"
     # Comments stand between records, and these are records.
     part = Range(0, len(data), 1, len(payloads))
     return parse_range(data, part, replace(scan, comments=False), names, source, source_file, only)
 
 
-def range_texts(path: str | Path, part: Range, places: Any, scan: Scan, source: FileSource) -> list[bytes]:
+def range_texts(path: str | Path, part: Range, places: Any, scan: Scan, source: FileSource) -> pa.BinaryArray:
     """The exact bytes of the records at these places of a range, from 0; of a Parquet row JSON of its cells' texts."""
     if isinstance(source, ParquetSource):
-        return row_texts(path, part, places, scan.header)
+        return pa.array(row_texts(path, part, places, scan.header), pa.binary())
     data = _bytes_of(path, part)
     if isinstance(source, JsonSource):
         records = json_records(data, scan, part.records)
-        return [records[place] for place in places.tolist()]
+        return pa.array([records[place] for place in places.tolist()], pa.binary())
     starts, stops = record_spans(data, _csv(source), scan)
-    spans = zip(starts[places].tolist(), stops[places].tolist(), strict=True)
-    return [data[start:stop] for start, stop in spans]
+    # The file as a column in which records and what stands between them take turns: nothing is copied but by `take`.
+    edges = np.stack([starts, stops], axis=1).astype(np.int32)
+    count = max(0, 2 * len(starts) - 1)
+    turns = pa.BinaryArray.from_buffers(pa.binary(), count, [None, pa.py_buffer(edges), pa.py_buffer(data)])
+    return turns.take(pa.array(2 * places))
 
 
 def _bytes_of(path: str | Path, part: Range) -> bytes:

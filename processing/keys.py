@@ -10,11 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
 _BLOCK = 64  # bytes of a SHA-256 block
@@ -102,15 +104,18 @@ def seal(plain: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
     return _VERSION + nonce + _sealer(key).encrypt(nonce, plain, _bound(key_id, record_id))
 
 
-def seal_all(plains: Sequence[bytes], key: bytes, key_id: str, record_ids: Sequence[str]) -> list[bytes]:
-    """`seal` of many, in order; some times faster than one by one."""
-    nonces = os.urandom(_NONCE * len(plains))
-    encrypt, prefix = _sealer(key).encrypt, _bound(key_id, "")
-    out = []
-    for at, plain, record_id in zip(range(0, len(nonces), _NONCE), plains, record_ids, strict=True):
-        nonce = nonces[at : at + _NONCE]
-        out.append(_VERSION + nonce + encrypt(nonce, plain, prefix + record_id.encode()))
-    return out
+def seal_all(plains: pa.BinaryArray, key: bytes, key_id: str, record_ids: pa.StringArray) -> pa.BinaryArray:
+    """`seal` of many, in order: all but the cipher itself is done by the column."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nonces = np.frombuffer(os.urandom(_NONCE * len(plains)), np.dtype((np.void, _NONCE)))
+    bound = _all_bound(key_id, record_ids)
+    bodies = list(map(_sealer(key).encrypt, nonces.tolist(), _each(plains), bound))
+    heads = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_NONCE), len(plains), [None, pa.py_buffer(nonces)])
+    version, nothing = pa.scalar(_VERSION), pa.scalar(b"")
+    return pc.binary_join_element_wise(version, heads.cast(pa.binary()), pa.array(bodies, pa.binary()), nothing)
 
 
 def unseal(sealed: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
@@ -126,19 +131,27 @@ def unseal(sealed: bytes, key: bytes, key_id: str, record_id: str) -> bytes:
         raise SealBroken(f"record {record_id} does not open with key '{key_id}': changed, or another's") from error
 
 
-def unseal_all(sealed: Sequence[bytes], key: bytes, key_ids: Sequence[str], record_ids: Sequence[str]) -> list[bytes]:
+def unseal_all(
+    sealed: pa.BinaryArray, key: bytes, key_ids: pa.StringArray, record_ids: pa.StringArray
+) -> pa.BinaryArray:
     """`unseal` of many, in order; some times faster than one by one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     from cryptography.exceptions import InvalidTag
 
     start = 1 + _NONCE
-    if len(set(key_ids)) == 1 and all(each[:1] == _VERSION for each in sealed):
-        decrypt, prefix = _sealer(key).decrypt, _bound(key_ids[0], "")
-        try:
-            both = zip(sealed, record_ids, strict=True)
-            return [decrypt(each[1:start], each[start:], prefix + record.encode()) for each, record in both]
-        except (InvalidTag, ValueError):
-            pass  # one by one: it says which
-    return [unseal(each, key, key_id, r) for each, key_id, r in zip(sealed, key_ids, record_ids, strict=True)]
+    if len(pc.unique(key_ids)) == 1 and pc.all(pc.starts_with(sealed, _VERSION)).as_py():
+        decrypt, bound = _sealer(key).decrypt, _all_bound(key_ids[0].as_py(), record_ids)
+        with suppress(InvalidTag, ValueError):  # else one by one: it says which
+            both = zip(_each(sealed), bound, strict=True)
+            return pa.array([decrypt(each[1:start], each[start:], record) for each, record in both], pa.binary())
+    each_of_them = zip(sealed.to_pylist(), key_ids.to_pylist(), record_ids.to_pylist(), strict=True)
+    return pa.array([unseal(each, key, key_id, record) for each, key_id, record in each_of_them], pa.binary())
+
+
+def _each(values: pa.BinaryArray) -> Any:
+    """The values one by one as bytes; a third of what `to_pylist` costs."""
+    return values.to_numpy(zero_copy_only=False)
 
 
 @lru_cache(maxsize=4)
@@ -152,3 +165,12 @@ def _sealer(key: bytes) -> AESGCM:
 
 def _bound(key_id: str, record_id: str) -> bytes:
     return f"{len(key_id)}:{key_id}:{record_id}".encode()
+
+
+def _all_bound(key_id: str, record_ids: pa.StringArray) -> Any:
+    """`_bound` of each record, as an array of bytes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    prefix, nothing = pa.scalar(_bound(key_id, "")), pa.scalar(b"")
+    return _each(pc.binary_join_element_wise(prefix, record_ids.cast(pa.binary()), nothing))

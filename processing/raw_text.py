@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline_xml.model import FileSource
 from processing.formats import range_texts
@@ -18,17 +19,19 @@ def raw_records(
 ) -> Iterator[tuple[int, bytes]]:
     """(record number, its bytes without the line end) in ascending order; `raw_ranges` one by one."""
     for numbers, records in raw_ranges(path, scan, record_numbers, source):
-        yield from zip(numbers.tolist(), records, strict=True)
+        yield from zip(numbers.tolist(), records.to_pylist(), strict=True)
 
 
 def raw_ranges(
     path: str | Path, scan: Scan, record_numbers: Sequence[int], source: FileSource
-) -> Iterator[tuple[Positions, list[bytes]]]:
+) -> Iterator[tuple[Positions, pa.BinaryArray]]:
     """(record numbers, the bytes of each without the line end) in ascending order; each needed range is read once.
 
     `path` is the file that the scan's offsets speak of. ValueError for a number that the file does not have.
     """
-    wanted = np.unique(np.asarray(record_numbers, np.int64))
+    wanted = np.asarray(record_numbers, np.int64)
+    if np.any(wanted[1:] <= wanted[:-1]):
+        wanted = np.unique(wanted)
     if len(wanted) and not 1 <= wanted[0] <= wanted[-1] <= scan.records:
         raise ValueError(f"the file has records 1 to {scan.records}; asked for {wanted[0]} to {wanted[-1]}")
     for part in scan.ranges:

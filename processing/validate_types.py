@@ -36,6 +36,16 @@ _CHARACTERS = {
 }
 _TABLES = {kind: np.isin(np.arange(256), list(chars), invert=True) for kind, chars in _CHARACTERS.items()}
 
+# What every text that `validate_cell.parse` takes looks like; not all that looks so is taken.
+_POSSIBLE = {
+    "int": r"^[+-]?[0-9]+$",
+    "bigint": r"^[+-]?[0-9]+$",
+    "decimal": r"^[+-]?0*[0-9]{{0,{whole}}}(\.[0-9]{{0,{scale}}}0*)?$",
+    "double": r"^[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]+)?$",
+    "date": r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$",
+    "timestamp": r"^[0-9]{4}-[01][0-9]-[0-3][0-9]([ T][0-9:.]+(Z|[+-][0-9:]+)?)?$",
+}
+
 
 def convert(text: pa.StringArray, data_type: DataType, layout: str | None = None) -> tuple[pa.Array, Rows]:
     """The typed column, null where the text is null or wrong, and the rows (ascending) whose text is wrong."""
@@ -54,7 +64,8 @@ def convert(text: pa.StringArray, data_type: DataType, layout: str | None = None
     typed = _COLUMNS[kind](regular, data_type)
     if typed.null_count == text.null_count and not len(odd):
         return typed, NO_ROWS
-    left = rows_of(valid_mask(text) & ~valid_mask(typed))
+    wrong = valid_mask(text) & ~valid_mask(typed)
+    left = _worth_a_look(text, rows_of(wrong), data_type)
     values = [parse(cell, data_type) for cell in text.take(pa.array(left)).to_pylist()]
     good = np.array([v is not None for v in values], bool)
     if good.any():
@@ -62,7 +73,17 @@ def convert(text: pa.StringArray, data_type: DataType, layout: str | None = None
         mask[left[good]] = True
         found = pa.array([v for v in values if v is not None], typed.type)
         typed = pc.replace_with_mask(typed, pa.array(mask), found)
-    return typed, left[~good]
+        wrong[left[good]] = False
+    return typed, rows_of(wrong)
+
+
+def _worth_a_look(text: pa.StringArray, rows: Rows, data_type: DataType) -> Rows:
+    """Those of the rows whose cell may be a value after all: one by one is slow where every row of a file is wrong."""
+    shape = _POSSIBLE[data_type.kind]
+    if data_type.kind == "decimal":
+        shape = shape.format(whole=data_type.precision - data_type.scale, scale=data_type.scale)
+    shaped: Mask = pc.match_substring_regex(text.take(pa.array(rows)), shape).to_numpy(zero_copy_only=False)
+    return rows[shaped]
 
 
 def whole(array: pa.Array) -> pa.Array:

@@ -28,9 +28,10 @@ CHUNK = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """The exact bytes of each record, and its cells: string arrays by column, null where a record lacks the cell."""
+    """The exact bytes of each record (a binary array), and its cells: string arrays by column, null where a record
+    lacks the cell."""
 
-    plain: Sequence[bytes]
+    plain: Any
     columns: Mapping[str, Any]
 
 
@@ -85,7 +86,7 @@ def rejected_rows(
             payloads = _of_files(pipeline, source, rows, raw)
         else:
             payloads = _of_table(pipeline, rows)
-        sealed = seal_all(payloads.plain, key.value, key.id, rows[f.RECORD_ID].to_pylist())
+        sealed = seal_all(payloads.plain, key.value, key.id, rows[f.RECORD_ID])
         made = {
             "record_id": rows[f.RECORD_ID],
             "source_file": rows[f.SOURCE_FILE],
@@ -94,7 +95,7 @@ def rejected_rows(
             "sender": rows[f.SENDER],
             "business_date": rows[f.BUSINESS_DATE],
             "errors": rows[f.ERRORS],
-            "raw": pa.array(sealed, pa.binary()),
+            "raw": sealed,
             "preview": previews(contract.primary_key, classified, payloads.columns, rows[f.ERRORS]),
             **{name: pa.repeat(pa.scalar(v, schema.field(name).type), len(sealed)) for name, v in constant.items()},
         }
@@ -137,7 +138,7 @@ def _of_table(pipeline: CheckedPipeline, rows: Mapping[str, Any]) -> Payloads:
         ).encode()
         for row in zip(*values.values(), strict=True)
     ]
-    return Payloads(payloads, texts)
+    return Payloads(pa.array(payloads, pa.binary()), texts)
 
 
 def _of_files(
@@ -149,36 +150,33 @@ def _of_files(
 
     contract = pipeline.driving.contract
     arrivals, numbers = rows[f.ARRIVAL].to_numpy(), rows[f.SOURCE_RECORD].to_numpy()
-    payloads = np.empty(len(numbers), object)
     shown = shown_columns(contract.primary_key, rows[f.ERRORS])
-    alike: dict[tuple[Any, ...], tuple[Scan, list[Any]]] = {}
-    for arrival in np.unique(arrivals).tolist():
+    alike: dict[tuple[Any, ...], tuple[Scan, list[Any], list[Any]]] = {}
+    for arrival in sorted(rows[f.ARRIVAL].unique().to_pylist()):
         file = raw[arrival]
         places = np.flatnonzero(arrivals == arrival)
         places = places[np.argsort(numbers[places], kind="stable")]
-        at = 0
-        for _, found in raw_ranges(file.path, file.scan, numbers[places], source):
-            payloads[places[at : at + len(found)]] = found
-            at += len(found)
         names = tuple(column_names(file.scan, source, contract))
         kind = (names, file.scan.encoding, file.scan.blank_records)
-        alike.setdefault(kind, (file.scan, []))[1].append(places)
-    order, parsed = [], []
-    for (names, _, _), (scan, groups) in alike.items():
-        order.append(np.concatenate(groups))
-        parsed.append(_cells(payloads[order[-1]].tolist(), scan, names, [n for n in shown if n in names], source))
-    back = pa.array(np.argsort(np.concatenate(order), kind="stable"))
+        _, order, texts = alike.setdefault(kind, (file.scan, [], []))
+        order.append(places)
+        texts += [found for _, found in raw_ranges(file.path, file.scan, numbers[places], source)]
+    plain, parsed = [], []
+    for (names, _, _), (scan, _, texts) in alike.items():
+        plain.append(pa.concat_arrays(texts))
+        parsed.append(_cells(plain[-1], scan, names, [n for n in shown if n in names], source))
+    back = pa.array(np.argsort(np.concatenate([p for _, order, _ in alike.values() for p in order]), kind="stable"))
     columns = {
         name: pa.concat_arrays(
-            [p[name] if name in p else pa.nulls(len(o), pa.string()) for p, o in zip(parsed, order, strict=True)]
+            [p[name] if name in p else pa.nulls(len(t), pa.string()) for p, t in zip(parsed, plain, strict=True)]
         ).take(back)
         for name in dict.fromkeys(name for p in parsed for name in p)
     }
-    return Payloads(payloads.tolist(), columns)
+    return Payloads(pa.concat_arrays(plain).take(back), columns)
 
 
 def _cells(
-    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: FileSource
+    payloads: Any, scan: Scan, names: Sequence[str], shown: Sequence[str], source: FileSource
 ) -> dict[str, Any]:
     """The cells of records in the shown columns, as they stand there; null where a broken record has none."""
     import numpy as np
@@ -199,7 +197,7 @@ def _cells(
     sound = np.ones(len(payloads), bool)
     sound[broken] = False
     order = pa.array(np.argsort(np.concatenate([np.flatnonzero(sound), broken]), kind="stable"))
-    others = _one_by_one([payloads[place] for place in broken], scan, names, shown, source)
+    others = _one_by_one(payloads.take(pa.array(broken)), scan, names, shown, source)
     return {
         name: pa.concat_arrays([column, others[name]]).take(order)
         for name, column in zip(shown, parsed.columns.columns, strict=True)
@@ -207,11 +205,11 @@ def _cells(
 
 
 def _one_by_one(
-    payloads: Sequence[bytes], scan: Scan, names: Sequence[str], shown: Sequence[str], source: FileSource
+    payloads: Any, scan: Scan, names: Sequence[str], shown: Sequence[str], source: FileSource
 ) -> dict[str, Any]:
     import pyarrow as pa
 
     if not isinstance(source, CsvSource):  # what is no JSON has no cells
         return {name: pa.nulls(len(payloads), pa.string()) for name in shown}
-    texts = [dict(zip(names, cells(payload, source, scan.encoding), strict=False)) for payload in payloads]
+    texts = [dict(zip(names, cells(payload, source, scan.encoding), strict=False)) for payload in payloads.to_pylist()]
     return {name: pa.array([row.get(name) for row in texts], pa.string()) for name in shown}

@@ -72,18 +72,19 @@ class Payloads:
         self._key = quarantine_key(lake.settings)
         self._files: dict[str, dict[str, LandedFile]] = {}
 
-    def opened(self, entries: Any) -> list[bytes]:
-        """The payload of each entry (an Arrow table of SEALED); SealBroken names a record that does not open."""
-        raw, key_ids, records = (entries[name].to_pylist() for name in ("raw", "key_id", "record_id"))
+    def opened(self, entries: Any) -> Any:
+        """The payload of each entry (an Arrow table of SEALED), a binary array; SealBroken names a record that does not
+        open."""
+        raw, key_ids, records = (entries[name].combine_chunks() for name in ("raw", "key_id", "record_id"))
         return unseal_all(raw, self._key.value, key_ids, records)
 
     def texts(self, entries: Any) -> list[str]:
         """The payloads as text, for a person; what the encoding cannot say is shown as a replacement sign."""
         if not isinstance(self._pipeline.driving.source, FileSource):
-            return [payload.decode() for payload in self.opened(entries)]
+            return [payload.decode() for payload in self.opened(entries).to_pylist()]
         found = []
         both = zip(entries["batch_id"].to_pylist(), entries["record_id"].to_pylist(), strict=True)
-        for payload, (batch, record) in zip(self.opened(entries), both, strict=True):
+        for payload, (batch, record) in zip(self.opened(entries).to_pylist(), both, strict=True):
             file = self._file(batch, record)
             found.append(payload.decode(Scan.of(file.facts).encoding if file else "utf-8", "replace"))
         return found
@@ -96,7 +97,7 @@ class Payloads:
             return self._of_files(entries, payloads, wanted)
         return self._of_rows(entries, payloads, wanted)
 
-    def _of_files(self, entries: Any, payloads: Sequence[bytes], wanted: Sequence[Field]) -> Cells:
+    def _of_files(self, entries: Any, payloads: Any, wanted: Sequence[Field]) -> Cells:
         """Parsed as the reader parses a range: the records of each file, one after the other."""
         import numpy as np
         import pyarrow as pa
@@ -112,15 +113,13 @@ class Payloads:
         indices = coded.indices.to_numpy()
         for number in range(len(coded.dictionary)):
             places = np.flatnonzero(indices == number)
-            chosen = entries.take(pa.array(places))
-            part, odd = self._of_file(chosen, [payloads[i] for i in places.tolist()], wanted)
+            chosen = pa.array(places)
+            part, odd = self._of_file(entries.take(chosen), payloads.take(chosen), wanted)
             parts.append(part)
             ragged |= odd
         return Cells(pa.concat_tables(parts), frozenset(ragged)) if parts else Cells(self._empty(), frozenset())
 
-    def _of_file(
-        self, entries: Any, payloads: Sequence[bytes], wanted: Sequence[Field]
-    ) -> tuple[Any, set[str]]:
+    def _of_file(self, entries: Any, payloads: Any, wanted: Sequence[Field]) -> tuple[Any, set[str]]:
         import numpy as np
         import pyarrow as pa
 
@@ -150,10 +149,10 @@ class Payloads:
             columns[CELL + field.name] = texts.take(take) if odd else texts
         return pa.table(columns), set(entries["record_id"].take(pa.array(odd, pa.int64())).to_pylist())
 
-    def _of_rows(self, entries: Any, payloads: Sequence[bytes], wanted: Sequence[Field]) -> Cells:
+    def _of_rows(self, entries: Any, payloads: Any, wanted: Sequence[Field]) -> Cells:
         import pyarrow as pa
 
-        rows = [json.loads(payload, parse_float=Decimal) for payload in payloads]
+        rows = [json.loads(payload, parse_float=Decimal) for payload in payloads.to_pylist()]
         columns = {"record_id": entries["record_id"], "batch_id": entries["batch_id"]}
         for field in wanted:
             columns[CELL + field.name] = pa.array([_text(row.get(field.name), field) for row in rows], pa.string())

@@ -6,8 +6,9 @@
               the value, encrypted under the key; it gets them in the batch's publication, before any target
     redact    '***'; with keepLast="4" followed by the last 4 characters, where the value is longer than that
 
-A null stays null. The result is a string and no longer classified. All but redact need a key: `secretRef`, else the
-application's `maskKey`. The text of a value is UTF-8: ISO 8601 for dates and times (UTC), plain digits for numbers.
+A null stays null, and what a record had that is set aside already becomes null where a key is needed: nobody reads it.
+The result is a string and no longer classified. All but redact need a key: `secretRef`, else the application's
+`maskKey`. The text of a value is UTF-8: ISO 8601 for dates and times (UTC), plain digits for numbers.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Mask:
         worker: Any = masker(config.strategy, config.secret_ref, config.key_id, runtime.keys)
         masked = arrow_udf(worker, "string")  # type: ignore[call-overload]  # its stub lacks a default it has
         for column in config.columns:
-            rows = rows if column in texts else rows.withColumn(column, masked(F.col(column)))
+            rows = rows if column in texts else rows.withColumn(column, masked(F.when(alive(), F.col(column))))
         return _hashed(rows, texts, config.secret_ref, runtime.keys) if texts else rows
 
 
@@ -171,7 +172,7 @@ def _hashed(rows: DataFrame, columns: Sequence[str], secret_ref: str, keys: KeyR
         inner = F.sha2(F.concat(F.col(_INNER), F.col(column).cast("binary")), 256)
         return F.sha2(F.concat(F.col(_OUTER), F.unhex(inner)), 256)
 
-    return rows.withColumns(halves).withColumns({c: digest(c) for c in columns}).select(*order)
+    return rows.withColumns(halves).withColumns({c: F.when(alive(), digest(c)) for c in columns}).select(*order)
 
 
 def key_half(secret_ref: str, byte: int, keys: KeyResolver) -> Callable[[pa.Array], pa.Array]:

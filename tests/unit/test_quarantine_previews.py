@@ -57,17 +57,26 @@ def _preview(record: tuple[Any, ...]) -> str:
 
 
 def test_many_sealed_at_once_open_one_by_one_and_for_their_record_only() -> None:
+    def binary(values: list[bytes]) -> Any:
+        return pa.array(values, pa.binary())
+
     key = os.urandom(32)
     plains, ids = [b"a,1", b"", b"c" * 500], ["r-1", "r-2", "ü-3"]
-    sealed = seal_all(plains, key, "k1", ids)
+    records, one_key, two_keys = pa.array(ids), pa.array(["k1"] * 3), pa.array(["k1", "k2"])
+    sealed = seal_all(binary(plains), key, "k1", records).to_pylist()
     assert [unseal(s, key, "k1", i) for s, i in zip(sealed, ids, strict=True)] == plains
     assert len({s[:13] for s in sealed}) == 3  # a nonce each
-    assert unseal_all(sealed, key, ["k1"] * 3, ids) == plains
+    assert unseal_all(binary(sealed), key, one_key, records).to_pylist() == plains
+    singly = binary([seal(p, key, "k1", i) for p, i in zip(plains, ids, strict=True)])
+    assert unseal_all(singly, key, one_key, records).to_pylist() == plains
     with pytest.raises(SealBroken):
         unseal(sealed[0], key, "k1", ids[1])
-    for broken in (sealed[2][:-1] + b"x", b"\x02" + sealed[2][1:], b""):
+    for broken in (sealed[2][:-1] + b"x", b"\x02" + sealed[2][1:], b"\x01", b""):
         with pytest.raises(SealBroken, match=ids[2]):
-            unseal_all([*sealed[:2], broken], key, ["k1"] * 3, ids)
-    assert unseal_all([sealed[0], seal(b"other", key, "k2", ids[1])], key, ["k1", "k2"], ids[:2]) == [b"a,1", b"other"]
-    assert unseal_all([], key, [], []) == []
-    assert seal_all([], key, "k1", []) == []
+            unseal_all(binary([*sealed[:2], broken]), key, one_key, records)
+    mixed = binary([sealed[0], seal(b"other", key, "k2", ids[1])])
+    assert unseal_all(mixed, key, two_keys, records[:2]).to_pylist() == [b"a,1", b"other"]
+    part = seal_all(binary(plains)[1:], key, "k1", records[1:])
+    assert unseal_all(part[1:], key, one_key[2:], records[2:]).to_pylist() == plains[2:]
+    none = pa.array([], pa.string())
+    assert len(unseal_all(binary([]), key, none, none)) == len(seal_all(binary([]), key, "k1", none)) == 0
