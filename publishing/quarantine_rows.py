@@ -23,7 +23,8 @@ from publishing.manifest import Manifest
 from publishing.quarantine_previews import previews, shown_columns
 from resources.quarantine_key import quarantine_key
 
-CHUNK = 100_000
+CHUNK = 100_000  # records that are made into rows at once
+CHUNK_BYTES = 256 * 1024 * 1024  # of their raw text, as long as it is in their files on the average
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def rejected_rows(
     def batches() -> Iterator[tuple[Any, Mapping[str, str | None]]]:
         for item in manifest.records[f.QUARANTINED]:
             with pq.ParquetFile(root / item.path) as parquet:
-                for batch in parquet.iter_batches(batch_size=CHUNK, columns=needed):
+                for batch in parquet.iter_batches(batch_size=_at_once(raw), columns=needed):
                     yield batch, item.partition
 
     def table(given: tuple[Any, Mapping[str, str | None]]) -> Any:
@@ -103,6 +104,13 @@ def rejected_rows(
         return pa.Table.from_arrays(columns, schema=schema)
 
     yield from made_ahead(table, batches())
+
+
+def _at_once(raw: Mapping[int, RawFile]) -> int:
+    """How many records make a chunk: their texts are columns in memory, some chunks at a time."""
+    ranges = [part for file in raw.values() for part in file.scan.ranges]
+    size, records = sum(part.end - part.start for part in ranges), sum(part.records for part in ranges)
+    return max(1, min(CHUNK, CHUNK_BYTES * records // size)) if size else CHUNK
 
 
 def _with_partition(batch: Any, partition: Mapping[str, str | None], schema: Any) -> dict[str, Any]:
@@ -165,7 +173,8 @@ def _of_files(
     for (names, _, _), (scan, _, texts) in alike.items():
         plain.append(pa.concat_arrays(texts))
         parsed.append(_cells(plain[-1], scan, names, [n for n in shown if n in names], source))
-    back = pa.array(np.argsort(np.concatenate([p for _, order, _ in alike.values() for p in order]), kind="stable"))
+    stands = np.concatenate([places for _, order, _ in alike.values() for places in order])
+    back = pa.array(np.argsort(stands, kind="stable"))
     columns = {
         name: pa.concat_arrays(
             [p[name] if name in p else pa.nulls(len(t), pa.string()) for p, t in zip(parsed, plain, strict=True)]

@@ -7,7 +7,7 @@ changes entries of a batch counts its row anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from publishing.decisions import QuarantinedBatch
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch
 from publishing.quarantine import HELD, OPEN
+from publishing.rule_columns import rule_columns
 from resources.lake_table import DataFile, Snapshot
 
 ROWS = 262_144
@@ -73,14 +74,10 @@ def refresh_all(lake: Lake, pipeline: str) -> list[str]:
 
 def count_entries(snapshot: Snapshot, files: Sequence[DataFile], batch_id: str | None = None) -> dict[str, Counted]:
     """The entries in these files by batch, of one or of all; a record counts once for a rule, however many columns."""
-    import pyarrow.dataset as ds
-
-    columns = ["batch_id", "state", "quarantined_at", "errors"]
     states: dict[str, Counter[str]] = {}
     rules: dict[str, Counter[str]] = {}
     first: dict[str, datetime] = {}
-    only = None if batch_id is None else ds.field("batch_id") == batch_id
-    for rows in snapshot.dataset(files).to_batches(columns=columns, filter=only, batch_size=ROWS):
+    for rows in _entries(snapshot, files, batch_id):
         for found in _states(rows):
             states.setdefault(found["batch_id"], Counter())[found["state"]] += found["count_all"]
             moment = found["quarantined_at_min"].astimezone(UTC).replace(tzinfo=None)
@@ -88,6 +85,19 @@ def count_entries(snapshot: Snapshot, files: Sequence[DataFile], batch_id: str |
         for found in _rules(rows):
             rules.setdefault(found["batch"], Counter())[found["rule"]] += found["count_all"]
     return {each: Counted(dict(count), dict(rules.get(each, {})), first[each]) for each, count in states.items()}
+
+
+def _entries(snapshot: Snapshot, files: Sequence[DataFile], batch_id: str | None) -> Iterator[Any]:
+    """Batches of what is counted; straight from the files, for a dataset reads all of an entry's errors or nothing."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for item in files:
+        alone = batch_id is None or item.holds_only("batch_id", batch_id)
+        with pq.ParquetFile(snapshot.root / item.path, read_dictionary=["batch_id", "state"]) as parquet:
+            columns = ["batch_id", "state", "quarantined_at", *rule_columns(parquet, "errors")]
+            for rows in parquet.iter_batches(columns=columns, batch_size=ROWS):
+                yield rows if alone else rows.filter(pc.equal(rows["batch_id"], batch_id))
 
 
 def _states(rows: Any) -> list[dict[str, Any]]:
@@ -104,7 +114,8 @@ def _rules(rows: Any) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    waiting = rows.filter(pc.is_in(rows["state"], pa.array([OPEN, HELD])))
+    asks = pc.is_in(rows["state"], pa.array([OPEN, HELD]))
+    waiting = rows if pc.all(asks).as_py() else rows.filter(asks)
     errors = waiting["errors"]
     parents = pc.list_parent_indices(errors)
     names = ["row", "batch", "rule"]

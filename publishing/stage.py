@@ -26,6 +26,7 @@ from publishing import failpoints
 from publishing.lake import Lake
 from publishing.manifest import FileCounts, Manifest, staged_files
 from publishing.outcome import CheckOutcome, Counts, StepLine
+from publishing.rule_columns import rule_columns
 from publishing.rule_tables import compared_rows, lookup_rows, rule_references
 from publishing.table_input import TableInput, table_beside
 from publishing.verdict import judge
@@ -240,7 +241,8 @@ def count_records(
     for status, files in records.items():
         for item in files:
             with pq.ParquetFile(root / item.path) as parquet:
-                for batch in parquet.iter_batches(columns=[f.ARRIVAL, f.ERRORS], batch_size=262_144):
+                columns = [f.ARRIVAL, *rule_columns(parquet, f.ERRORS)]
+                for batch in parquet.iter_batches(columns=columns, batch_size=262_144):
                     values = pc.value_counts(batch.column(0)) if by_file else [{"values": 0, "counts": len(batch)}]
                     for entry in values:
                         arrival, number = _plain(entry)
