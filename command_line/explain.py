@@ -359,6 +359,8 @@ def print_job(console: Console, said: dict[str, Any]) -> None:
         failure = f"on failure {ref['on_failure']}" + (f", {ref['max_retries']} retries" if ref["max_retries"] else "")
         fallback = f", fallback {ref['fallback']}" if ref["fallback"] else ""
         _line(console, f"  {number}. {ref['pipeline']}{after} · {failure}{fallback}")
+    for told in said["notifications"]:
+        _line(console, f"  tells by {told['kind']} of {told['on']}")
 
 
 def _heading(console: Console, text: str) -> None:

@@ -1,7 +1,8 @@
 """What changed between two states of the definitions, whether it breaks something, and for whom.
 
 Compared is what others rely on: the columns, keys and modes of lake tables and exports, the contracts that senders of
-files have to keep, the rules that reject. A change breaks where somebody who did nothing wrong has to do something.
+files have to keep, the rules that reject, the jobs. A change breaks where somebody who did nothing wrong has to do
+something.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedSource, CheckedTarget, Column
 from pipeline_xml.contract import Field
+from pipeline_xml.differences_jobs import job_changes
 from pipeline_xml.model import HiveTarget
 
 Asset = tuple[str, str, str]
@@ -18,7 +20,7 @@ Asset = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`subject` is a table, an export, a feed or a pipeline; `whom` who has to do something, or is to know."""
+    """`subject` is a table, an export, a feed, a pipeline or a job; `whom` who has to do something, or is to know."""
 
     breaking: bool
     subject: str
@@ -28,7 +30,7 @@ class Change:
 
 def differences(old: Catalog, new: Catalog) -> tuple[Change, ...]:
     """The breaking ones first, then by subject."""
-    found = [*_tables(old, new), *_feeds(old, new), *_rules(old, new)]
+    found = [*_tables(old, new), *_feeds(old, new), *_rules(old, new), *_jobs(old, new)]
     return tuple(sorted(found, key=lambda c: (not c.breaking, c.subject, c.what)))
 
 
@@ -153,6 +155,17 @@ def _stricter(old: Field, new: Field) -> str | None:
     if old.nullable and not new.nullable:
         return "must not be empty now"
     return "has other constraints" if old.constraints != new.constraints or old.codes != new.codes else None
+
+
+def _jobs(old: Catalog, new: Catalog) -> Iterator[Change]:
+    pipelines = _pipelines(old)
+
+    def readers(key: str) -> tuple[str, ...]:
+        targets = pipelines[key].targets if key in pipelines else ()
+        return tuple(sorted({reader for t in targets for reader in readers_of(old, t.asset)}))
+
+    for change in job_changes(old, new, readers):
+        yield Change(change.breaking, f"job {change.job}", change.what, change.whom)
 
 
 def _rules(old: Catalog, new: Catalog) -> Iterator[Change]:

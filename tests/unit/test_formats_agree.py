@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import tempfile
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ CELL = {
     "f": st.floats(allow_nan=False, allow_infinity=False).filter(lambda v: v == 0 or 1e-5 < abs(v) < 1e15),
     "o": st.booleans(),
     "on": st.dates(date(1900, 1, 1), date(2100, 1, 1)),
-    "at": st.datetimes().map(lambda v: v.replace(year=max(v.year, 1900))),
+    "at": st.datetimes(datetime(1900, 1, 1)),
 }
 ROW = st.fixed_dictionaries({name: st.none() | cell for name, cell in CELL.items()})
 TYPES = {
