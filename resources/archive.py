@@ -32,6 +32,7 @@ _HEADS: tuple[tuple[bytes, str], ...] = (
 )
 _BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, struct.error, ValueError)
 _LINK = 0o120000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others zipfile unpacks all it has read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,39 @@ def _check_member(each: zipfile.ZipInfo) -> None:
         raise BadArchive("archive_path", text)
     if (each.external_attr >> 16) & 0o170000 == _LINK:
         raise BadArchive("archive_path", "a member is a link; send the file itself")
+    if each.compress_type not in _METHODS:
+        text = "a member is packed by a method that is not read; members are stored or deflated, as they usually are"
+        raise BadArchive("archive_kind", text)
     if each.flag_bits & 1:
         text = "its members have a password; send it without, or encrypted by PGP and with pgpSecretRef"
         raise BadArchive("archive_password", text)
+
+
+class _Bzip2:
+    """Streams one after the other, as parallel packers write them, to the last byte of the file.
+
+    bz2.BZ2File takes a stream whose head is damaged for rubbish behind the last one, and ends as if all were read.
+    """
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._stream = bz2.BZ2Decompressor()
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end. EOFError where the file ends in a stream, OSError where one is bad."""
+        while True:
+            fed = b""
+            if self._stream.eof:
+                fed = self._stream.unused_data.lstrip(b"\0")  # what comes from a tape ends in zeros
+                while not fed and (more := self._packed.read(PIECE)):
+                    fed = more.lstrip(b"\0")
+                if not fed:
+                    return b""
+                self._stream = bz2.BZ2Decompressor()
+            elif self._stream.needs_input and not (fed := self._packed.read(PIECE)):
+                raise EOFError
+            if piece := self._stream.decompress(fed, size):
+                return piece
 
 
 def _zstd(packed: IO[bytes]) -> Any:
@@ -167,6 +198,6 @@ def _zstd(packed: IO[bytes]) -> Any:
 
 _STREAMS: dict[str, Callable[[IO[bytes]], Any]] = {
     "gzip": lambda packed: gzip.GzipFile(fileobj=packed),
-    "bzip2": bz2.BZ2File,
+    "bzip2": _Bzip2,
     "zstd": _zstd,
 }

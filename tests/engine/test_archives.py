@@ -85,6 +85,25 @@ def test_a_compressed_file_is_kept_and_what_it_holds_is_loaded(feed: Feed, pack:
     assert feed.rows("staging.feed", "id") == ["b", "c"]
 
 
+def unpacked(path: Path, kind: str) -> bytes:
+    return b"".join(piece for _, pieces in members(path, kind, Limits(10**9)) for piece in pieces)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, zstd], ids=["gzip", "bzip2", "zstd"])
+def test_what_was_packed_in_parallel_is_read_to_its_last_part(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Parallel packers write one stream after the other; a part may be empty, or larger than what is read at once."""
+    parts = [B, b"", b"d,4\n" * 1_000_000, bytes(range(256)) * 10_000, A]
+    (tmp_path / "x").write_bytes(b"".join(pack(part) for part in parts))
+    kind = archive.kind_of((tmp_path / "x").read_bytes()[:10])
+    assert kind is not None
+    assert unpacked(tmp_path / "x", kind) == b"".join(parts)
+
+
+def test_a_bzip2_file_may_end_in_zeros(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bz2.compress(B) + bytes(3 * archive.PIECE))
+    assert unpacked(tmp_path / "x", "bzip2") == B
+
+
 def test_each_member_of_a_zip_is_a_file_of_its_own(feed: Feed) -> None:
     define(feed, 'memberPattern="(?P&lt;business_date&gt;[0-9]{8})_.*\\.csv"', r"daily_(?P&lt;sender&gt;[a-z]+)\.zip")
     members = [("20240101_a.csv", A), ("20240102_b.csv", B), ("20240102_bad.csv", b"id,w\nx,1\n"), ("README", b"hi")]
@@ -177,6 +196,11 @@ BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
     "damaged": ("archive_broken", lambda: zipped(("a.csv", A), method=zipfile.ZIP_STORED).replace(b"a,1", b"a,2")),
     "garbage_behind": ("archive_broken", lambda: gzip.compress(B) + b"id,v\nd,4\n"),
     "empty": ("archive_empty", lambda: zipped()),
+    "second_stream_damaged": ("archive_broken", lambda: bz2.compress(B) + b"X" + bz2.compress(A)[1:]),
+    "second_stream_cut_off": ("archive_broken", lambda: bz2.compress(B) + bz2.compress(A)[:-9]),
+    "second_frame_damaged": ("archive_broken", lambda: zstd(B) + b"X" + zstd(A)[1:]),
+    "bzip2_in_zip": ("archive_kind", lambda: zipped(("a.csv", A), method=zipfile.ZIP_BZIP2)),
+    "lzma_in_zip": ("archive_kind", lambda: zipped(("a.csv", A), method=zipfile.ZIP_LZMA)),
 }
 
 
