@@ -14,6 +14,7 @@ from pipeline_xml.model import FileSource, Source
 from processing.scan_result import Finding, Scan, business_date
 from publishing import failpoints
 from publishing.beside import agreed, checksum_faults, judged
+from publishing.faults import together
 from publishing.ledger import Claim, Look
 from publishing.raw import RawCopy, working_path
 from publishing.records_id import records_id
@@ -21,6 +22,7 @@ from publishing.unpack import Member, unpack
 from resources.archive import BadArchive
 
 UNPACKED = "unpacked"
+LONGEST_SENDER = 200  # characters, as the ledger has room for; a file's name may have more
 MEMBER = "/"  # between the name of an archive and that of a member; no zone has it in a name
 
 
@@ -133,8 +135,11 @@ def identify(
         faults.append(f"business_date: {NO_DATE}")
     sender = groups(source, name).get("sender")
     key = digest(pipeline.key, day.isoformat(), sender or "", copied.content_id)
+    if sender is not None and len(sender) > LONGEST_SENDER:
+        faults.append(f"sender: its name holds one of {len(sender)} characters, and at most {LONGEST_SENDER} are kept")
+        sender = sender[:LONGEST_SENDER]
     uri = look.uri + name[len(look.name) :]
-    return Arrived(look, name, uri, copied, day, sender, key, "; ".join(faults)[:500] or None, archive)
+    return Arrived(look, name, uri, copied, day, sender, key, together(faults), archive)
 
 
 NO_DATE = "neither its name nor its control record holds the date that it should; have it sent again with it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from publishing.beside import judged
 from publishing.bound import bound_values
 from publishing.corrections import approved_for, load_changes, stacked, write_file_overlays, write_table_overlay
 from publishing.decisions import DISCARD, Correction
+from publishing.faults import apart, together
 from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.raw import scan_raw, working_path
@@ -30,8 +30,6 @@ from publishing.sequence import sequence_faults
 from publishing.stage import AttemptInput
 from publishing.table_input import TableInput, other_inputs, table_input, versions_beside
 from publishing.upstream import REWRITTEN
-
-_FAULTS = re.compile(r"; (?=[a-z_]+: )")  # between two faults; a message may hold the sign as well
 
 
 def landed(lake: Lake, batch: Batch) -> Sequence[LandedFile]:
@@ -66,7 +64,7 @@ def scan_again(lake: Lake, pipeline: CheckedPipeline, files: Sequence[LandedFile
         with lake.ledger.read() as session:
             faults += sequence_faults(session, source, item) + same_records_faults(session, item)
         item.facts = scan.as_dict()
-        item.reason = "; ".join(faults)[:500] or None
+        item.reason = together(faults)
         item.status = "held" if faults else "open"
 
 
@@ -81,7 +79,7 @@ def file_faults(
     for item in files:
         if item.status != "held":
             continue
-        left = [part for part in _FAULTS.split(item.reason or "broken") if part.partition(":")[0] not in waived]
+        left = [part for part in apart(item.reason or "broken") if part.partition(":")[0] not in waived]
         if left:
             found[item.arrival] = "; ".join(left)
     return found

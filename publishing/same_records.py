@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from publishing.arrived import Arrived
+from publishing.faults import together
 from publishing.ledger import LandedFile
 
 SAME = "same_records"
@@ -26,8 +27,7 @@ def told_apart(session: Session, pipeline: str, there: Sequence[Arrived]) -> lis
         fault = _before(session, pipeline, item.sender, item.records_id, item.delivery_key)
         if fault is None and first is not item and first.delivery_key != item.delivery_key:
             fault = _said(f"{first.name} of this delivery")
-        whole = "; ".join(filter(None, (item.fault, fault)))[:500]
-        found.append(replace(item, fault=whole) if fault else item)
+        found.append(replace(item, fault=together((item.fault, fault))) if fault else item)
     return found
 
 

@@ -165,6 +165,19 @@ def test_a_number_that_came_before_with_other_content_is_held(feed: StewardFeed)
     assert [b.files[0].status for b in feed.run()] == ["duplicate"]
 
 
+def test_of_two_files_that_come_together_under_one_number_the_second_is_held(feed: StewardFeed) -> None:
+    agree(feed, '<delivery sequence="running"/>')
+    found = came(feed, "a_20240101_1", "a_20240102_01", "a_20240102_2", "b_20240102_1")
+    assert found == {
+        "a_20240101_1": "published",
+        "a_20240102_01": "sequence_repeated: number 1 came as a_20240101_1.csv too, with other content",
+        "a_20240102_2": "published", "b_20240102_1": "published",
+    }  # fmt: skip
+    assert feed.rows("staging.feed", "id") == ["a_20240101_1", "a_20240102_2", "b_20240102_1"]
+    again = {file.reason for batch in feed.run(reprocess=True) for file in batch.files if file.status == "held"}
+    assert [(reason or "").partition(" (")[0] for reason in again] == ["sequence_repeated: number 1 came before"]
+
+
 def test_a_gap_is_released_or_withdrawn_by_decision(feed: StewardFeed) -> None:
     agree(feed, '<delivery sequence="running"/>')
     came(feed, "a_20240101_1", "a_20240101_3")

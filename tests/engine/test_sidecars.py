@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
+from publishing.beside import MANY
+from publishing.claim import unsettled_claims
+from publishing.faults import apart
 from publishing.lake import open_lake
 from publishing.ledger import LandedFile
 from publishing.rebuild_ledger import rebuild
+from publishing.run import run_pipeline
 from publishing.verify import verify
 from resources.engine import Engine
 from stewardship import batch_decisions
 from stewardship.actors import Actor
+from stewardship.refused import Refused
 from tests.engine.test_archives import define, drop, landed
+from tests.engine.test_beside import killed_at
+from tests.landing_servers import light_sftp_server
 from tests.promised_feed import NUMBER, TEXT, Feed
 
 A = b"id,v\na,1\nb,2\n"
@@ -99,6 +106,24 @@ def test_a_later_attempt_is_judged_by_the_same_checksum_and_a_release_waives_it(
         why = {"checksum": "the sender confirmed by phone"}
         batch_decisions.release(lake, pipeline, who, held.key, why, "urgent")
     assert [(b.status, b.counts.accepted) for b in feed.run()] == [("published", 2)]
+
+
+def test_a_fault_with_many_words_hides_no_other_from_who_releases(feed: Feed) -> None:
+    """The header's says all columns of the contract; what came after it was cut off, and passed with its waiver."""
+    columns = [f"column_{number:03d}" for number in range(60)]
+    feed.define(pattern=r".*\.csv", **dict.fromkeys(columns, TEXT))
+    line = ",".join("1" * (len(columns) + 2)).encode()
+    drop(feed, "a.csv", ",".join(["id", *columns, "more"]).encode() + b"\n" + line + b"\n")
+    drop(feed, "a.csv.sha256", b"0" * 64)
+    (held,) = feed.run()
+    with (
+        open_lake(feed.settings, feed.catalog(), feed.engine) as lake,
+        pytest.raises(Refused, match="no waiver for checksum"),
+    ):
+        why = {"header_unknown_columns": "a column that nobody reads"}
+        batch_decisions.release(lake, feed.pipeline(), Actor("ann", "approver"), held.key, why, "urgent")
+    assert [fault.partition(":")[0] for fault in apart(str(held.reason))] == ["header_unknown_columns", "checksum"]
+    assert [b.status for b in feed.run(reprocess=True)] == ["held"]
 
 
 def test_the_checksum_of_an_archive_is_that_of_the_archive(feed: Feed) -> None:
@@ -184,3 +209,20 @@ def test_no_total_stands_in_what_is_said(feed: Feed) -> None:
     (file,) = landed(feed)
     assert isinstance(file, LandedFile)
     assert "8888" not in reason + str(file.reason) and "9.75" not in reason
+
+
+def test_files_that_all_stand_in_raw_are_taken_in_though_their_server_is_gone(
+    feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many: of more than a few the zone is listed once, for what lies beside them."""
+    with light_sftp_server(tmp_path / "server") as server:
+        monkeypatch.setenv("BANK_KEY", server.private_key.decode())
+        feed.define(zone=f'type="sftp" uri="{server.uri}" secretRef="BANK_KEY" hostKey="{server.host_key}"')
+        for number in range(MANY + 1):
+            (server.root / f"f{number}.csv").write_text(f"id,v\nr{number},1\n")
+        with killed_at("claim.copied"):
+            feed.run()
+    with open_lake(feed.settings, feed.catalog(), feed.engine) as lake:
+        ((claim, files),) = unsettled_claims(lake.ledger, "app/feed")
+        (batch,) = run_pipeline(lake, feed.pipeline(), run_id="later", claim_id=claim).batches
+    assert (files, batch.status, batch.counts.accepted) == (MANY + 1, "published", MANY + 1)
