@@ -36,8 +36,11 @@ class ReadyClaim:
 
 
 def claim(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -> Claim | None:
-    """Claims those files that are in no claim yet, all in one; None where there is nothing new."""
-    for _ in range(CLAIM_ATTEMPTS):
+    """Claims those files that are in no claim yet, all in one; None where there is nothing new.
+
+    IntegrityError where others were quicker each time: what is left is no less new for that.
+    """
+    for tried in range(1, CLAIM_ATTEMPTS + 1):
         fresh = unclaimed(ledger, pipeline, zone, files)
         if not fresh:
             return None
@@ -66,6 +69,8 @@ def claim(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -
                 session.flush()
                 session.add_all(looks)
         except IntegrityError:  # somebody claimed one of them meanwhile: look again
+            if tried == CLAIM_ATTEMPTS:
+                raise
             continue
         failpoints.reached("claim.persisted")
         return made

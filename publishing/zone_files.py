@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from publishing.ledger import Base
+from publishing.ledger import URI, Base
 
 WAITING = "waiting"  # it settles, or waits to be claimed
 TAKEN = "taken"  # every pipeline that it is for has claimed it
@@ -31,7 +31,7 @@ class ZoneFile(Base):
     __table_args__ = (Index("ix_zone_file_state", "zone", "state", "name"),)
     zone: Mapped[str] = mapped_column(String(400), primary_key=True)
     name: Mapped[str] = mapped_column(String(1024), primary_key=True)
-    uri: Mapped[str] = mapped_column(String(2048))
+    uri: Mapped[str] = mapped_column(URI)
     size: Mapped[int] = mapped_column(BigInteger)
     version: Mapped[str] = mapped_column(String(200))
     modified: Mapped[float]

@@ -19,6 +19,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine as Database
 from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from publishing.decisions import Correction, TouchedRecord, record_state
@@ -232,6 +233,27 @@ def test_what_has_the_same_name_in_another_schema_is_left_alone(feed: OnPostgres
     made_again(feed)
     assert "runs" in inspect(database).get_table_names()
     database.dispose()
+
+
+def test_a_name_that_is_too_long_for_a_column_holds_its_file_alone(feed: OnPostgres) -> None:
+    """PostgreSQL measures, SQLite does not: one such file held up all that came with it and after it."""
+    feed.define(APPEND, pattern=r"(?P&lt;sender&gt;[a-z]+)\.csv")
+    feed.land("s" * 250 + ".csv", "id,v", "s,1")
+    feed.land("c.csv", "id,v", "c,3")
+    reasons = {batch.status: batch.reason for batch in feed.run()}
+    assert reasons == {
+        "published": None, "held": "sender: its name holds one of 250 characters, and at most 200 are kept",
+    }  # fmt: skip
+    assert feed.rows("staging.feed", "id") == ["a", "c"]
+
+
+def test_no_error_of_the_database_holds_what_was_to_be_written(url: str) -> None:
+    ledger = Ledger(url)
+    row = Look(claim_id="none", pipeline="p", zone="z", name="n", uri="u", size=1, version="v", note="a private value")
+    with pytest.raises(IntegrityError) as told, ledger.write() as session:
+        session.add(row)
+    ledger.close()
+    assert "private" not in str(told.value)
 
 
 def test_a_server_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:

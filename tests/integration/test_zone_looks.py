@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event, func, select
+from sqlalchemy.exc import IntegrityError
 
 from pipeline_xml.durations import settle_of
-from publishing.claim import claim
+from publishing.claim import CLAIM_ATTEMPTS, claim, claim_settled, unclaimed
 from publishing.landing_decisions import (
     FILE,
     IGNORE,
@@ -28,7 +29,9 @@ from publishing.ledger import Ledger, Look
 from publishing.look import Feed, look, saw
 from publishing.zone_files import ZoneFile, ZoneState
 from resources.zone import Sighting, ZoneUnreachable
+from resources.zone_s3 import S3Zone
 from tests.landing_place import Desk
+from tests.landing_servers import moto_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -200,6 +203,38 @@ def test_a_tick_that_died_after_claiming_takes_nothing_twice(desk: Desk) -> None
     assert claim(desk.ledger, "app/feed", "zone", [*desk.memory.entries()]) is not None
     assert desk.look() == []
     assert desk.files() == {"a.csv": ("taken", 0)}
+
+
+def test_an_object_of_the_longest_name_there_is_keeps_no_other_from_being_claimed(desk: Desk) -> None:
+    names = sorted(["é" * 500, "a.csv"])
+    with moto_server() as server:
+        server.bucket("longest")
+        for name in names:
+            server.client.put_object(Bucket="longest", Key=name, Body=b"x")
+        look(desk.ledger, desk.at, S3Zone("s3://longest", lambda: server.client), desk.now)
+    assert [claim_settled(desk.ledger, desk.at, desk.now, 50) != [], sorted(desk.files())] == [True, names]
+
+
+def test_who_loses_every_race_for_a_claim_leaves_no_file_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process claims one more of the files each time that we have just found out which are new."""
+    other = Ledger(desk.url) if desk.url else Ledger.at(desk.root)
+
+    def overtaken(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -> list[Sighting]:
+        found = unclaimed(ledger, pipeline, zone, files)
+        if ledger is desk.ledger and found:
+            claim(other, pipeline, zone, found[:1])
+        return found
+
+    for number in range(CLAIM_ATTEMPTS + 3):
+        desk.memory.put(f"f{number}.csv", b"x")
+    with monkeypatch.context() as racing:
+        racing.setattr("publishing.claim.unclaimed", overtaken)
+        with pytest.raises(IntegrityError):
+            desk.look()
+    other.close()
+    desk.look()
+    with desk.ledger.read() as session:
+        assert sorted(session.scalars(select(Look.name))) == sorted(desk.memory.files)
 
 
 def test_a_retry_is_another_occurrence(desk: Desk) -> None:
