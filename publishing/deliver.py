@@ -17,6 +17,7 @@ from resources.notifier import NotAccepted
 AT_ONCE = 50  # messages of one look
 TRIES = 3
 SECONDS = 20.0  # of all tries of one message, short of the lease
+LOOK_SECONDS = 20.0  # after which a look begins with no other message: a tick may last 60 s
 Send = Callable[[str, str, str, str, dict[str, object]], None]  # kind, address, id, subject, body
 
 
@@ -37,8 +38,11 @@ def deliver(
     clock: Callable[[], datetime] = now,
     wait: Callable[[float], None] = time.sleep,
 ) -> Delivered:
-    """Sends what is due. `send` raises resources.notifier.NotAccepted where no other try helps, Transient where one
-    may; anything else is taken for the latter and told by its type."""
+    """Sends what is due, as far as LOOK_SECONDS go.
+
+    `send` raises resources.notifier.NotAccepted where no other try helps, Transient where one may; anything else is
+    taken for the latter and told by its type.
+    """
     ended: dict[str, int] = {SENT: 0, REFUSED: 0, WAITING: 0}
     reasons = []
     for message in _one_by_one(ledger, clock, applications):
@@ -54,7 +58,10 @@ def _one_by_one(
     ledger: Ledger, clock: Callable[[], datetime], applications: Collection[str] | None
 ) -> Iterator[OutboxMessage]:
     """Each is taken when the one before has ended, so that a lease is never over while its message waits its turn."""
+    begun = clock()
     for _ in range(AT_ONCE):
+        if (clock() - begun).total_seconds() > LOOK_SECONDS:
+            return
         taken = take(ledger, clock(), 1, applications)
         if not taken:
             return

@@ -67,6 +67,9 @@ class Notifier:
                 refused = server.send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
             raise _by_code(max(code for code, _ in error.recipients.values())) from None
+        except (smtplib.SMTPAuthenticationError, smtplib.SMTPSenderRefused, smtplib.SMTPConnectError) as error:
+            text = f"the mail server does not take mail from us ({error.smtp_code}): DATALAKE_MAIL_FROM or {PASSWORD}"
+            raise NotSetUp(text) from None
         except smtplib.SMTPResponseException as error:
             raise _by_code(int(error.smtp_code)) from None
         except (OSError, smtplib.SMTPException) as error:
@@ -107,7 +110,9 @@ class Notifier:
                 headers=headers,
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
+                stream=True,  # whatever else it says is not read: it need not end
             )
+            answer.close()
         except (requests.ConnectionError, requests.Timeout) as error:
             raise NotDelivered(f"the webhook did not answer: {type(error).__name__}") from None
         except requests.RequestException as error:

@@ -154,7 +154,11 @@ class SftpZone:
                     "passphrase"
                 ) from error
         elif secret is not None:
-            login["password"] = secret.decode()
+            try:
+                login["password"] = secret.decode()
+            except UnicodeDecodeError:
+                told = f"secret '{self._access.secret_ref}' is no password that can be used: it is no UTF-8 text"
+                raise SecretMissing(told) from None
         pinned = self._access.host_key
         trusted: Any = ([], [], []) if pinned else str(Path("~/.ssh/known_hosts").expanduser())
         if not pinned and not Path(trusted).is_file():
@@ -251,7 +255,12 @@ async def _started(connection: asyncssh.SSHClientConnection) -> asyncssh.SFTPCli
 
 
 async def _opened(client: asyncssh.SFTPClient, path: bytes) -> Any:
-    return await client.open(path, "rb", encoding=None)
+    """ChangedWhileRead where a link took the file's place: the server follows it to what the sender may not read."""
+    file = await client.open(path, "rb", encoding=None)
+    if not stat.S_ISREG((await client.lstat(path)).permissions or 0):
+        await file.close()
+        raise ChangedWhileRead("the file gave way to what is none; it is taken once it is a file again")
+    return file
 
 
 async def _limited(call: Coroutine[Any, Any, T], seconds: float) -> T:

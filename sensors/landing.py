@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,11 @@ REQUESTS_A_TICK = 50  # submitting one takes 0.16 s of the 60 s that a tick may 
 TRIES = 3  # runs of one claim that ended without settling it; then one more each LATER seconds
 LATER = 900.0
 DAEMON_SECONDS = 5.0  # the daemon comes round no more often; a zone polled faster is looked at again within the tick
+
+SOME = 200  # claims whose runs are looked for at once
+UNENDED = [status for status in dg.DagsterRunStatus if status not in (
+    dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED,
+)]  # fmt: skip
 
 Look = Callable[[], Tick]
 
@@ -59,8 +64,8 @@ def landing_sensor(
         before = json.loads(context.cursor) if context.cursor else {}
         for number in range(looks):
             found = look()
-            keys = {c.id: _run_key(context.instance, c, launches[c.pipeline].claim_tag) for c in found.claims}
-            fresh = [claim for claim in found.claims if keys[claim.id]]
+            keys = _run_keys(context.instance, found.claims, launches)
+            fresh = [claim for claim in found.claims if claim.id in keys]
             if fresh or found.skipped or number == looks - 1:
                 break
             sleep(poll)
@@ -68,11 +73,7 @@ def landing_sensor(
         waiting = [seen.waiting, seen.bytes]
         why = f"zone {zone.id}: {found.skipped}" if found.skipped else f"{_looked_at(zone, seen)}, nothing new to claim"
         return dg.SensorResult(
-            run_requests=[
-                _request(claim, launches[claim.pipeline], keys[claim.id] or claim.id)
-                for claim in fresh[:REQUESTS_A_TICK]
-            ]
-            or None,
+            run_requests=[_request(claim, launches[claim.pipeline], keys[claim.id]) for claim in fresh] or None,
             skip_reason=None if fresh else why,
             cursor=json.dumps({"waiting": waiting}),
             # an event only where the zone changed: a look every few seconds would fill the log with nothing
@@ -96,6 +97,32 @@ def _request(claim: ReadyClaim, launch: Launch, run_key: str) -> dg.RunRequest:
         job_name=launch.job.name,
         tags={**launch.tags, launch.claim_tag: claim.id, "datalake/files": str(claim.files)},
     )
+
+
+def _run_keys(
+    instance: dg.DagsterInstance, claims: Sequence[ReadyClaim], launches: dict[str, Launch]
+) -> dict[str, str]:
+    """{claim id: key of its next run} of the first REQUESTS_A_TICK that have none under way.
+
+    Thousands may wait for theirs, and each is listed with every tick: they are told apart some at a time.
+    """
+    keys: dict[str, str] = {}
+    for start in range(0, len(claims), SOME):
+        some = claims[start : start + SOME]
+        busy = _under_way(instance, some, {launches[claim.pipeline].claim_tag for claim in some})
+        for claim in (each for each in some if each.id not in busy):
+            key = _run_key(instance, claim, launches[claim.pipeline].claim_tag)
+            keys |= {claim.id: key} if key is not None else {}
+            if len(keys) == REQUESTS_A_TICK:
+                return keys
+    return keys
+
+
+def _under_way(instance: dg.DagsterInstance, claims: Sequence[ReadyClaim], claim_tags: Collection[str]) -> set[str]:
+    """The ids of claims whose run has not ended."""
+    ids = [claim.id for claim in claims]
+    runs = [run for tag in claim_tags for run in instance.get_runs(dg.RunsFilter(statuses=UNENDED, tags={tag: ids}))]
+    return {run.tags[tag] for run in runs for tag in claim_tags if tag in run.tags}
 
 
 def _run_key(instance: dg.DagsterInstance, claim: ReadyClaim, claim_tag: str) -> str | None:

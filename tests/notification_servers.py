@@ -40,7 +40,7 @@ class Mailbox:
 
     def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         given = (data.login, data.password) if isinstance(data, LoginPassword) else None
-        return AuthResult(success=given == self.who)
+        return AuthResult(success=given == self.who, handled=False)  # the server answers 535
 
 
 @contextmanager

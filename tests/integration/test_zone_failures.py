@@ -20,7 +20,7 @@ from pipeline_xml.types import STRING
 from publishing import raw
 from publishing.raw import copy_to_raw
 from resources.secrets import SecretMissing, SecretResolver
-from resources.zone import CHUNK, Sighting, ZoneRefused, ZoneUnreachable
+from resources.zone import CHUNK, ChangedWhileRead, Sighting, ZoneRefused, ZoneUnreachable
 from resources.zone_memory import MemoryZone
 from resources.zone_s3 import S3Access, S3Zone, s3_client
 from resources.zone_sftp import SftpAccess, SftpZone
@@ -112,6 +112,23 @@ def test_known_hosts_of_the_user_are_trusted_where_no_key_is_pinned(
         (tmp_path / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
         zone = SftpZone(server.uri, SftpAccess(server.private_key))
         assert list(zone.entries()) == []
+        zone.close()
+
+
+def test_a_link_that_took_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    """The sender may not read what it leads to, and knows how large and how old that is."""
+    with light_sftp_server(tmp_path / "server") as server:
+        other, file = server.root.parent / "other.csv", server.root / "a.csv"
+        for path in (other, file):
+            path.write_text("id,v\n1,2\n")
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+        zone = SftpZone(server.uri, SftpAccess(PASSWORD.encode(), "", server.host_key))
+        (seen,) = zone.entries()
+        assert b"".join(zone.read(seen)) == b"id,v\n1,2\n"
+        file.unlink()
+        file.symlink_to("../other.csv")
+        with pytest.raises(ChangedWhileRead, match="gave way to what is none"):
+            list(zone.read(seen))
         zone.close()
 
 

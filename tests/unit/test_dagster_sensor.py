@@ -18,7 +18,7 @@ from pipeline_xml.checked import Catalog
 from publishing.claim import ReadyClaim
 from publishing.landing import Observation, Tick
 from resources.settings import Settings
-from sensors.landing import REQUESTS_A_TICK, TRIES, landing_sensor
+from sensors.landing import REQUESTS_A_TICK, SOME, TRIES, landing_sensor
 from sensors.schedules import pipeline_schedule
 from tests import small_catalog as small
 
@@ -147,6 +147,22 @@ def test_a_claim_that_has_a_run_does_not_keep_others_out(instance: dg.DagsterIns
         )
     result = Zone(claims(REQUESTS_A_TICK + 1)).tick(instance)
     assert [request.run_key for request in result.run_requests or ()] == [f"claim{REQUESTS_A_TICK}"]
+
+
+def test_however_many_claims_wait_for_their_runs_those_behind_them_are_asked_for(instance: dg.DagsterInstance) -> None:
+    busy = claims(SOME + 20)
+    for claim in busy:
+        tags = {names.CLAIM_TAG: claim.id}
+        instance.add_run(dg.DagsterRun(job_name="j", tags=tags, status=dg.DagsterRunStatus.STARTED))
+    asked = instance.get_run_records
+    looked: list[object] = []
+    with pytest.MonkeyPatch.context() as counting:
+        counting.setattr(instance, "get_run_records", lambda *args, **more: looked.append(1) or asked(*args, **more))
+        result = Zone(claims(SOME + 100)).tick(instance)
+    assert [r.run_key for r in result.run_requests or ()] == [
+        claim.id for claim in claims(SOME + 100)[SOME + 20 :][:REQUESTS_A_TICK]
+    ]
+    assert len(looked) <= REQUESTS_A_TICK + 2, "and the others are told apart some at a time"
 
 
 def test_a_claim_whose_run_was_killed_is_asked_for_again_and_not_for_ever(instance: dg.DagsterInstance) -> None:
