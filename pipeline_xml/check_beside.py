@@ -17,7 +17,7 @@ CHANGES_BESIDE = code(
 )
 READ_ALIKE = code(
     "LK511",
-    "Tables whose records come together are all read by partition, or all in full: a batch has its part of each.",
+    "Tables whose records come together are read alike: by partition, in full, or, where they are united, by changes.",
 )
 
 
@@ -43,10 +43,14 @@ def check_beside(
         if not isinstance(source, HiveSource):
             what = "records of files that come together" if name in drive else "files beside the driving source"
             check.cannot_run(f"{what}: load '{name}' into a table", source.where)
-        elif name in drive and (source.read == "changes" or len(set(reads)) > 1):
+        elif name in drive and len(set(reads)) > 1:
             message = f"'{name}' is read by {source.read}, and its records come together with others"
+            hint = "read all of them alike"
+            READ_ALIKE.report(check.problems, message, source.place("read"), ("partition", "full", "changes"), hint)
+        elif name in drive and source.read == "changes" and any(p.needs_all for p in check.plans):
+            message = f"the changes of '{name}' lack the records of other sources that they would be merged with"
             READ_ALIKE.report(check.problems, message, source.place("read"), ("partition", "full"))
-        elif source.read == "changes":
+        elif name not in drive and source.read == "changes":
             message = f"'{name}' is joined, and read=\"changes\" would show it without what came before"
             CHANGES_BESIDE.report(check.problems, message, source.place("read"), ("partition", "full"))
     for rule in rules:

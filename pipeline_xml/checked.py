@@ -154,6 +154,7 @@ class StepPlan:
     secrets: tuple[str, ...] = ()
     rewrites: frozenset[str] = frozenset()
     version: str = ""  # of code that is not ours, part of the definition's hash
+    needs_all: bool = False  # what becomes of a row depends on rows of other sources, whenever they came
     judges_records: bool = False  # its runner has `judged`, which rejects what the step could not take
     fills_vault: bool = False  # its runner has vault_rows, which are published before the targets
 

@@ -41,6 +41,10 @@ class ReconciliationError(Exception):
     """The statuses of a file's records do not add up to the records that were scanned; nothing is published."""
 
 
+class RecordTwice(Exception):
+    """Two tables that were made of the same records are put under each other (permanent); says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptInput:
     """What an attempt reads: files of the raw zone with their uris and record counts, or the rows of a table.
@@ -107,6 +111,8 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         if (root / "records" / f"{f.STATUS}={status}").is_dir()
     }
     failpoints.reached("stage.records")
+    if len(pipeline.drivers) > 1:
+        _each_once(pipeline, root, records.get(f.ACCEPTED, ()))
     counted, rules, rejecting = count_records(root, records, given.by_file)
     lines = _reconcile(pipeline, given, counted)
     accepted_folder = root / "records" / f"{f.STATUS}={f.ACCEPTED}"
@@ -145,6 +151,23 @@ def stage(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> Manifes
         fsync(path)
     failpoints.reached("stage.finished")
     return replace(manifest, checks=checks, held=held)
+
+
+def _each_once(pipeline: CheckedPipeline, root: Path, files: Sequence[DataFile]) -> None:
+    """RecordTwice where a record came by two of the tables that come together: both rows have its name."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    ids = [pq.ParquetFile(root / item.path).read(columns=[f.RECORD_ID])[f.RECORD_ID] for item in files]
+    found = pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
+    twice = len(found) - found.null_count - int(pc.count_distinct(found, mode="only_valid").as_py())
+    if twice:
+        names = ", ".join(source.source.id for source in pipeline.drivers)
+        raise RecordTwice(
+            f"{pipeline.key}: {twice} records are in more than one of {names}, and would be there twice; "
+            f"<filter> them apart before, or <merge> them by their key"
+        )
 
 
 def _read(lake: Lake, pipeline: CheckedPipeline, given: AttemptInput) -> DataFrame:

@@ -23,8 +23,9 @@ _TABLE = "table:"  # before the name of a source, among the references that an a
 class Window:
     """What a table batch reads. `files` only for changes: paths pinned when the batch was persisted.
 
-    `others` are the versions of the other driving tables by source, where several come together. Records of the files
-    in `without` were read before, and stand in `files` once more as they were.
+    `others` are the versions of the other driving tables by source, where several come together, `parts` what is read
+    of them where all are followed by their changes. Records of the files in `without` were read before, and stand in
+    `files` once more as they were.
     """
 
     table: str
@@ -34,6 +35,7 @@ class Window:
     files: tuple[str, ...] = ()
     others: Mapping[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    parts: Mapping[str, Window] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         stored = {
@@ -41,13 +43,17 @@ class Window:
             "files": list(self.files),
         }  # fmt: skip
         stored |= {"without": list(self.without)} if self.without else {}
+        stored |= {"parts": {source: part.as_dict() for source, part in self.parts.items()}} if self.parts else {}
         return stored | ({"others": dict(self.others)} if self.others else {})
 
     @staticmethod
     def of(stored: dict[str, Any]) -> Window:
         files, others = tuple(stored.get("files", ())), stored.get("others", {})
         without = tuple(stored.get("without", ()))
-        return Window(stored["table"], stored["read"], stored["version"], stored["since"], files, others, without)
+        parts = {source: Window.of(part) for source, part in stored.get("parts", {}).items()}
+        return Window(
+            stored["table"], stored["read"], stored["version"], stored["since"], files, others, without, parts
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +84,20 @@ class TableInput:
 
 def table_input(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> TableInput:
     """The pinned rows of a table batch, and their number counted from the table itself."""
-    import pyarrow.dataset as ds
-
     upstream = pipeline.driving.upstream
     if upstream is None or batch.window is None:
         raise ValueError(f"{pipeline.key}: batch {batch.id} has no upstream table")
-    window = Window.of(batch.window)
+    return _read_by(lake, upstream, Window.of(batch.window), batch.business_date)
+
+
+def _read_by(lake: Lake, upstream: tuple[str, str, str], window: Window, business_date: date) -> TableInput:
+    """What a window reads of a table."""
+    import pyarrow.dataset as ds
+
     # The files of changes are pinned one by one: where the log forgot the version they are found all the same.
     snapshot = pinned(lake.table(upstream), window.table, window.version, or_newest=window.read == "changes")
     files = snapshot.files() if window.read != "changes" else _window_files(lake.table(upstream), snapshot, window)
-    day = None if window.read == "full" else batch.business_date
+    day = None if window.read == "full" else business_date
     if day is not None:
         files = [item for item in files if item.may_hold(BUSINESS_DATE, day.isoformat())]
     wanted = None if day is None else ds.field(BUSINESS_DATE) == day
@@ -107,9 +117,14 @@ def other_inputs(lake: Lake, pipeline: CheckedPipeline, batch: Batch) -> dict[st
     """The pinned rows of the other driving tables of a batch, by source, each counted from the table itself."""
     import pyarrow.dataset as ds
 
-    versions = Window.of(batch.window).others if batch.window is not None else {}
+    window = Window.of(batch.window) if batch.window is not None else None
+    versions = window.others if window is not None else {}
     found = {}
     for source in pipeline.drivers[1:]:
+        part = window.parts.get(source.source.id) if window is not None else None
+        if part is not None and source.upstream is not None:
+            found[source.source.id] = _read_by(lake, source.upstream, part, batch.business_date)
+            continue
         table = table_beside(lake, pipeline, source, versions, batch.business_date)
         wanted = None if table.business_date is None else ds.field(BUSINESS_DATE) == table.business_date
         records = table.snapshot.dataset(table.files).count_rows(filter=wanted)

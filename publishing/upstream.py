@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from sqlalchemy import func, or_, select
 
-from pipeline_xml.checked import CheckedPipeline
+from pipeline_xml.checked import CheckedPipeline, CheckedSource
 from pipeline_xml.model import HiveSource, HiveTarget
 from processing.frame import BUSINESS_DATE, RECORD_ID
 from processing.scan_result import business_date as period_end
@@ -42,7 +43,7 @@ def persist_table_batches(lake: Lake, pipeline: CheckedPipeline, day: date | Non
     snapshot = table.snapshot()
     name = ".".join(upstream)
     if source.read == "changes":
-        _persist_changes(lake, pipeline, table, snapshot, name)
+        _persist_changes(lake, pipeline)
         return
     others = {s.source.id: lake.table(s.upstream) for s in pipeline.drivers[1:] if s.upstream is not None}
     if not all(other.exists for other in others.values()):
@@ -97,13 +98,71 @@ def _moved(table: LakeTable, before: int, snapshot: Snapshot, read: str, day: da
     return any(read == "full" or f.may_hold(BUSINESS_DATE, day.isoformat()) for f in changed)
 
 
-def _persist_changes(
-    lake: Lake, pipeline: CheckedPipeline, table: LakeTable, snapshot: Snapshot, name: str
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What commits in (since, version] did to a table: paths of the rows to read by business date, less the records of
+    the files `without`. `rewritten` says why it cannot be read so; `news` whether there is anything to tell.
+    """
+
+    table: str
+    since: int
+    version: int
+    by_day: Mapping[date, Sequence[str]]
+    without: tuple[str, ...]
+    rewritten: tuple[str, ...]
+    news: bool
+    first: date | None = None  # a business date of what came, where nothing of it is new
+
+    def window(self, day: date, parts: Mapping[str, Window]) -> Window:
+        paths = tuple(sorted(self.by_day.get(day, ())))
+        without = self.without if paths else ()
+        return Window(self.table, "changes", self.version, self.since, paths, without=without, parts=parts)
+
+
+def _persist_changes(lake: Lake, pipeline: CheckedPipeline) -> None:
+    """A batch for each business date of what came into any of the driving tables since the last one."""
     last = _last(lake, pipeline.key, None)
-    since = Window.of(last.window).version if last is not None and last.window is not None else -1
-    if since >= snapshot.version:
+    read = Window.of(last.window) if last is not None and last.window is not None else None
+    if any(source.upstream is None or not lake.table(source.upstream).exists for source in pipeline.drivers):
         return
+    found: dict[str, Changes] = {}
+    for number, source in enumerate(pipeline.drivers):
+        since = -1 if read is None else read.version if number == 0 else _version_of(read, source.source.id)
+        found[source.source.id] = _changes(lake, pipeline, source, since)
+    changed = [each for each in found.values() if each.news]
+    if not changed:
+        return
+    own, *others = found.items()
+
+    def window(day: date) -> Window:
+        return own[1].window(day, {source: each.window(day, {}) for source, each in others})
+
+    days = sorted({day for each in changed for day in each.by_day})
+    if any(each.rewritten for each in changed):
+        if _holds(lake, pipeline.key):  # it says already what there is to do
+            return
+        told = sorted(f"{each.table}: {why}" if others else why for each in changed for why in each.rewritten)
+        day = min(days, default=period_end(now().date().isoformat(), pipeline.pipeline.metadata.grain))
+        reason = f"{REWRITTEN}: {'; '.join(told)}; partitions: " + ", ".join(map(str, days))
+        reason += f"; to read it anew: lake batches reread {pipeline.key} BATCH"
+        nothing = {name: replace(each.window(day, {}), files=(), without=()) for name, each in found.items()}
+        held = nothing.pop(own[0])
+        _persist(lake, pipeline, [(day, replace(held, parts=nothing))], reason)
+        return
+    if not days:  # nothing is new: a batch without rows keeps the position
+        days = [min(each.first for each in changed if each.first is not None)]
+    _persist(lake, pipeline, [(day, window(day)) for day in days])
+
+
+def _version_of(read: Window, source: str) -> int:
+    """Up to which version another driving table was read; -1 where it was not."""
+    return read.parts[source].version if source in read.parts else read.others.get(source, -1)
+
+
+def _changes(lake: Lake, pipeline: CheckedPipeline, source: CheckedSource, since: int) -> Changes:
+    assert source.upstream is not None  # noqa: S101 - the caller looked
+    table, name = lake.table(source.upstream), ".".join(source.upstream)
+    snapshot = table.snapshot()
     added: dict[str, DataFile] = {}
     rewritten: set[str] = set()
     without: set[str] = set()
@@ -112,7 +171,7 @@ def _persist_changes(
             rewritten.add(f"the log of version {version} is gone")
             continue
         came, went = data_changes(table, version)
-        if went and not _replaceable(pipeline) and _only_more(pipeline, table, version, came, went, added):
+        if went and not _replaceable(pipeline) and _only_more(source, table, version, came, went, added):
             unread = [path for path in went if path in added]
             without |= {path for path in went if path not in unread}
             added = {path: item for path, item in added.items() if path not in unread}
@@ -129,28 +188,16 @@ def _persist_changes(
         added = {path: item for path, item in added.items() if path not in gone}
     if since == -1:  # the first read starts from what the snapshot holds
         added, rewritten = {f.path: f for f in snapshot.files()}, set()
-    if not added and not rewritten:
-        return
     by_day: dict[date, list[str]] = {}
     read = None if rewritten or not without else record_ids([table.root / path for path in sorted(without)])
     for item in added.values():
         for each in business_dates(snapshot, [item]) if read is None else _new_dates(snapshot, item, read):
             by_day.setdefault(each, []).append(item.path)
-    if not by_day and not rewritten:  # nothing is new: a batch without rows keeps the position
-        by_day = {min(business_dates(snapshot, list(added.values()))): []}
-    if rewritten:
-        if _holds(lake, pipeline.key):  # it says already what there is to do
-            return
-        day = min(by_day, default=period_end(now().date().isoformat(), pipeline.pipeline.metadata.grain))
-        reason = f"{REWRITTEN}: {'; '.join(sorted(rewritten))}; partitions: " + ", ".join(map(str, by_day))
-        reason += f"; to read it anew: lake batches reread {pipeline.key} BATCH"
-        _persist(lake, pipeline, [(day, Window(name, "changes", snapshot.version, since))], reason)
-        return
-    windows = [
-        (each, Window(name, "changes", snapshot.version, since, tuple(sorted(paths)), without=tuple(sorted(without))))
-        for each, paths in sorted(by_day.items())
-    ]
-    _persist(lake, pipeline, windows)
+    first = min(business_dates(snapshot, list(added.values())), default=None) if added and not by_day else None
+    news = bool(added or rewritten)
+    return Changes(
+        name, since, snapshot.version, by_day, tuple(sorted(without)), tuple(sorted(rewritten)), news, first
+    )
 
 
 def _new_dates(snapshot: Snapshot, item: DataFile, read: Any) -> list[date]:
@@ -170,7 +217,7 @@ def _holds(lake: Lake, pipeline: str) -> bool:
 
 
 def _only_more(
-    pipeline: CheckedPipeline,
+    source: CheckedSource,
     table: LakeTable,
     version: int,
     came: Mapping[str, DataFile],
@@ -182,7 +229,7 @@ def _only_more(
     Not where it takes unread rows along that a compaction had put elsewhere: they could not be told from read ones.
     """
     moved = any(path not in went and comes_back(table, list(came), [path]) for path in unread)
-    columns = [column.name for column in pipeline.driving.contract.columns]
+    columns = [column.name for column in source.contract.columns]
     return not moved and come_back_equal(table, version, came, went, columns)
 
 
@@ -213,7 +260,8 @@ def _persist(
     with lake.ledger.write() as session:
         newest = session.scalar(select(func.max(Batch.arrival)).where(Batch.pipeline == pipeline.key)) or 0
         for day, window in windows:
-            others = (f"{source}@{version}" for source, version in sorted(window.others.items()))
+            others = [f"{source}@{version}" for source, version in sorted(window.others.items())]
+            others += [f"{source}@{part.since}-{part.version}" for source, part in sorted(window.parts.items())]
             parts = (pipeline.key, window.table, day.isoformat(), str(window.since), str(window.version), *others)
             identity, known, before = _identity(parts), True, 0
             while known and (found := session.get(Batch, identity)) is not None:

@@ -65,7 +65,7 @@ class Merge:
         columns = _columns(read, ranked, key_names)
         config = Config(key_names, tuple((s.name, frozenset(s.names)) for s in ranked))
         plan = read.plan(sources[0], columns, config, key=key_names)
-        return together(plan, sources) if plan else None
+        return replace(together(plan, sources), needs_all=True) if plan else None
 
     def apply(self, plan: StepPlan, frames: Mapping[str, DataFrame], runtime: Runtime) -> DataFrame:
         from pyspark.sql import Window
