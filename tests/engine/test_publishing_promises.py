@@ -12,7 +12,6 @@ from sqlalchemy import select
 from publishing import copying, publish
 from publishing.lake import open_lake
 from publishing.ledger import Batch
-from publishing.run import NotRunnable
 from resources.engine import Engine
 from tests.promised_feed import APPEND, COPY, DATED, MERGE, NUMBER, TEXT, Feed
 
@@ -282,12 +281,15 @@ def test_the_chain_of_steps_closes_over_branches_and_filters(feed: Feed) -> None
     assert feed.rows("staging.a", "id", "n") == [("a", 2)]
 
 
-def test_records_taken_before_their_last_step_are_not_run(feed: Feed) -> None:
+def test_records_taken_before_their_last_step_are_accepted_all_the_same(feed: Feed) -> None:
     steps = '<filter source="s" as="f" condition="v &gt; 1" onReject="drop"/><aggregate source="f" as="a" groupBy="id"'
     targets = '<hive table="staging.feed" source="s" mode="append"/><hive table="staging.a" source="a" mode="append"/>'
     feed.define(targets, steps + ' metrics="count:n"/>')
-    with pytest.raises(NotRunnable, match="before their last step"):
-        feed.run()
+    feed.land("a.csv", "id,v", "a,1", "b,2", "b,3")
+    (batch,) = feed.run()
+    assert (batch.counts.accepted, batch.counts.filtered) == (3, 0)  # what the groups leave out is in the first table
+    assert [(s.step, s.in_, s.out) for s in batch.steps] == [("aggregate", 2, 1)]
+    assert feed.rows("staging.feed", "v") == [1, 2, 3]
 
 
 def test_skipped_records_count_into_the_rate_of_errors(feed: Feed) -> None:
