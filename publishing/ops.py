@@ -113,18 +113,22 @@ def _end(
     write_down(lake, pipeline)
 
 
-def write_down(lake: Lake, pipeline: str) -> None:
-    """Brings both tables up to the newest run of the pipeline that is over, and to every decision. Idempotent."""
+def write_down(lake: Lake, pipeline: str, journaled: int | None = None) -> None:
+    """Brings both tables up to the newest run of the pipeline that is over, and to every decision. Idempotent.
+
+    `journaled`: how many decisions there were before the caller wrote all of them to the journal.
+    """
     app = pipeline.partition("/")[0]
     with lake.ledger.read() as session:
-        made = decisions_made(session, pipeline)
+        made = decisions_made(session, pipeline) if journaled is None else journaled
     with lake.alone(f"{app}/.ops"):
         newest = newest_run(lake.journal, pipeline)
         runs, events = _opened(lake, app, PIPELINE_RUNS), _opened(lake, app, QUARANTINE_EVENTS)
         known = runs[1].transaction(f"r:{pipeline}") if events[2] else 0
         _write_events(lake, pipeline, events[0], known, newest)
         if events[1].transaction(f"d:{pipeline}") != made:
-            journal_decisions(lake, pipeline)
+            if journaled is None:
+                journal_decisions(lake, pipeline)
             _write_decisions(lake, pipeline, events[0], made)
         _write_runs(lake, pipeline, runs[0], newest)
 
@@ -156,7 +160,6 @@ def _write_events(lake: Lake, pipeline: str, table: LakeTable, known: int, newes
 
 def _write_decisions(lake: Lake, pipeline: str, table: LakeTable, number: int) -> None:
     """The events of decisions that lack one; `number` of them were made when it was asked, and are all told then."""
-    made = decision_events(lake, pipeline)
 
     def commit(snapshot: Snapshot) -> int | None:
         import pyarrow.dataset as ds
@@ -164,8 +167,7 @@ def _write_decisions(lake: Lake, pipeline: str, table: LakeTable, number: int) -
         files = [item for item in snapshot.files() if item.may_hold("pipeline", pipeline)]
         decisions = (ds.field("pipeline") == pipeline) & ds.field("decision_id").is_valid()
         told = snapshot.dataset(files).to_table(columns=["event_id"], filter=decisions)["event_id"]
-        known = set(told.to_pylist())
-        rows = [event for event in made if event["event_id"] not in known]
+        rows = decision_events(lake, pipeline, set(told.to_pylist()))
         told_all = {f"d:{pipeline}": number}
         return add_rows(snapshot, QUARANTINE_EVENTS, rows, told_all) if rows else snapshot.commit([], [], told_all, {})
 

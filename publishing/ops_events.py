@@ -5,21 +5,14 @@ An event's id is made of what it tells, so the same event told twice has the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import select
-
-from publishing.decisions import BatchDecision, Correction
-from publishing.decisions_journal import assignment_entry, assignments
+from publishing.decisions_journal import decided
 from publishing.journal import batch_entry
 from publishing.lake import Lake
-from publishing.ledger import Batch
 from publishing.quarantine import DISCARDED, GIVEN_UP, HELD, OPEN
-
-_PROPOSED = {"correct": "correction_proposed", "discard": "discard_proposed"}
-_DECIDED = {"release": "released", "withdraw": "withdrawn", "unpublish": "unpublished"}
 
 
 def attempt_events(pipeline: str, outcome: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -69,58 +62,37 @@ def attempt_events(pipeline: str, outcome: Mapping[str, Any], before: Mapping[st
     return found
 
 
-def decision_events(lake: Lake, pipeline: str) -> list[dict[str, Any]]:
-    """What stewards decided about records and batches of the pipeline, as far as the journal has it."""
+def decision_events(lake: Lake, pipeline: str, told: Collection[str]) -> list[dict[str, Any]]:
+    """What stewards decided about records and batches of the pipeline, as far as the journal has it; not what was told.
+
+    Only of what is new an entry is read: there may be many decisions.
+    """
     with lake.ledger.read() as session:
-        corrections = select(Correction.id, Correction.batch_id).where(Correction.pipeline == pipeline)
-        made = sorted((batch_id, each) for each, batch_id in session.execute(corrections))
-        decisions = select(BatchDecision.id, BatchDecision.batch_id).join(Batch, BatchDecision.batch_id == Batch.id)
-        decisions = decisions.where(Batch.pipeline == pipeline)
-        decided = sorted((batch_id, each) for each, batch_id in session.execute(decisions))
-        assigned = [(row.batch_id, assignment_entry(pipeline, row)) for row in assignments(session, pipeline)]
+        made = [each for each in decided(session, pipeline) if each.event_id not in told]
+    common: dict[str, dict[str, Any]] = {}
     found = []
-    for batch_id, identity in made:
-        proposed = _entry(lake, f"{pipeline}/{batch_id}/correction-{identity}.json")
-        if proposed is None:
+    for each in made:
+        entry, proposal = _entry(lake, each.entry), _entry(lake, each.proposal) if each.proposal else {}
+        if entry is None or proposal is None:
             continue
-        found.append(_decision(lake, pipeline, batch_id, identity, _PROPOSED[proposed["kind"]], proposed))
-        verdict = _entry(lake, f"{pipeline}/{batch_id}/correction-{identity}.verdict.json")
-        if verdict is not None:
-            told = {**verdict, "records": proposed["records"]}
-            found.append(_decision(lake, pipeline, batch_id, identity, verdict["verdict"], told))
-        revoked = _entry(lake, f"{pipeline}/{batch_id}/correction-{identity}.revoked.json")
-        if revoked is not None:
-            told = {**revoked, "records": proposed["records"]}
-            found.append(_decision(lake, pipeline, batch_id, identity, "revoked", told))
-    for batch_id, identity in decided:
-        decision = _entry(lake, f"{pipeline}/{batch_id}/decision-{identity}.json")
-        if decision is not None:
-            event = _DECIDED.get(decision["kind"], decision["kind"])
-            found.append(_decision(lake, pipeline, batch_id, identity, event, decision))
-    for batch_id, name in assigned:
-        assignment = _entry(lake, name)
-        if assignment is not None:
-            identity = name.rpartition("assignment-")[2].removesuffix(".json")
-            told = {**assignment, "records": 1 if assignment["record"] else None}
-            found.append(_decision(lake, pipeline, batch_id, identity, "assigned", told))
+        if each.batch not in common:
+            batch = _entry(lake, batch_entry(pipeline, each.batch)) or {}
+            common[each.batch] = _common(pipeline, batch, _first_ops(lake, pipeline, each.batch))
+        found.append(
+            {
+                **common[each.batch],
+                "event_id": each.event_id,
+                "event": each.event,
+                "occurred_at": _moment(entry["made_at"]),
+                "batch_id": each.batch,
+                "decision_id": each.id,
+                "records": proposal.get("records", 1 if entry.get("record") else None),
+                "remediation_status": each.event,
+                "actor": entry.get("actor"),
+                "role": entry.get("role"),
+            }
+        )
     return found
-
-
-def _decision(
-    lake: Lake, pipeline: str, batch_id: str, identity: str, event: str, told: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        **_common(pipeline, _entry(lake, batch_entry(pipeline, batch_id)) or {}, _first_ops(lake, pipeline, batch_id)),
-        "event_id": f"{identity}/{event}",
-        "event": event,
-        "occurred_at": _moment(told["made_at"]),
-        "batch_id": batch_id,
-        "decision_id": identity,
-        "records": told.get("records"),
-        "remediation_status": event,
-        "actor": told.get("actor"),
-        "role": told.get("role"),
-    }
 
 
 def _common(pipeline: str, batch: Mapping[str, Any], ops: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from publishing import failpoints
-from publishing.decisions_journal import journal_decisions
+from publishing.decisions_journal import decisions_made, journal_decisions
 from publishing.lake import Lake
 from publishing.ops import write_down
 from stewardship import audit
@@ -17,7 +17,11 @@ def journal_decided(lake: Lake, pipeline: str) -> None:
 
 def journal_all(lake: Lake, pipeline: str | None = None) -> None:
     """Of one pipeline, or of all; the audit trail is one for all."""
+    made = None
+    if pipeline is not None:
+        with lake.ledger.read() as session:
+            made = decisions_made(session, pipeline)  # before: what another makes meanwhile is not told yet
     journal_decisions(lake, pipeline)
     audit.journal_entries(lake)
     if pipeline is not None:
-        write_down(lake, pipeline)  # also as events of the operations table
+        write_down(lake, pipeline, made)  # also as events of the operations table

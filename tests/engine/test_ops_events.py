@@ -10,6 +10,7 @@ import pytest
 
 from publishing import ops
 from publishing.decisions import Correction
+from publishing.journal import Journal
 from publishing.ledger import Batch, now
 from publishing.ops import write_down
 from resources.engine import Engine
@@ -158,3 +159,28 @@ def test_decisions_that_were_told_are_not_looked_at_by_every_run(
     shutil.rmtree(feed.folder(EVENTS))
     feed.run()
     assert sorted(e["event"] for e in rows(feed, EVENTS) if e["decision_id"]) == sorted(told)
+
+
+def test_what_was_told_is_not_read_again_when_somebody_decides(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A steward's command costs what it decides, and not what was decided before."""
+    feed = StewardFeed(tmp_path, engine)
+    feed.define(v=NUMBER)
+    feed.land("a.csv", "id,v", *(f"r{number},x" for number in range(30)))
+    (first,) = feed.run()
+    for number in range(1, 30):
+        feed.decide({f"a.csv:{number}": {"v": "2"}})
+    ann = Actor("ann", "steward")
+    with feed.open() as (lake, _):
+        assign(lake, feed.catalog(), ann, first.key, "dora")
+        told = len([e for e in rows(feed, EVENTS) if e["decision_id"]])
+        read: list[str] = []
+        before = Journal.read
+        monkeypatch.setattr(Journal, "read", lambda self, name: read.append(name) or before(self, name))
+        assign(lake, feed.catalog(), ann, first.key, "emil")
+    assert told == 30
+    assert len([e for e in rows(feed, EVENTS) if e["decision_id"]]) == 31
+    own = [name for name in read if f"/{first.batch}/" in name]
+    # What was just written, the decision, its batch and the batch's first outcome.
+    assert len(own) <= 4, own
