@@ -20,7 +20,7 @@ import numpy as np
 from pipeline_xml.contract import Contract
 from pipeline_xml.model import CsvSource
 from processing.scan_encoding import Decoding
-from processing.scan_head import Head, cells, check_control, check_header, line_end
+from processing.scan_head import Head, cells, check_control, check_header, known_names, line_end
 from processing.scan_result import Finding, Range, Scan
 from processing.scan_split import Positions, Splitter
 
@@ -123,7 +123,7 @@ class Scanner:
             ranges=tuple(self._ranges),
             encoding=self._decoding.working,
             transcoded=self._decoding.transcodes,
-            header=self._header,
+            header=known_names(self._header, self._contract),
             control=self._control or (),
             declared=declared,
             nul=self._nul,

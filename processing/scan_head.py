@@ -118,6 +118,12 @@ def cells(record: bytes, source: CsvSource, encoding: str) -> tuple[str, ...]:
         return ()
 
 
+def known_names(header: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+    """A header as it may be kept: a cell that is no column of the contract by its position, as it may be a value."""
+    names = {f.name for f in contract.fields}
+    return tuple(cell if cell in names else f"#{i}" for i, cell in enumerate(header, 1))
+
+
 def check_header(header: tuple[str, ...], contract: Contract) -> list[Finding]:
     """A header must hold each column of the contract once and nothing else, in any order.
 

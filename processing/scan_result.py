@@ -78,8 +78,11 @@ class Scan:
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for json; `of` is its inverse."""
-        return asdict(self) | {"ranges": [list(r) for r in self.ranges]}
+        """Ready for json; `of` is its inverse, less the control record: where that is missing it is a record's values.
+
+        Who asks for it scans the file.
+        """
+        return asdict(self) | {"ranges": [list(r) for r in self.ranges], "control": []}
 
     @staticmethod
     def of(terms: Mapping[str, Any]) -> Scan:

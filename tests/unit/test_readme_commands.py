@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
 MAKEFILE = (PROJECT / "Makefile").read_text()
 CODE = re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL)
+WITHOUT_DOCUMENT = {"schema"}  # it writes files
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 
 
@@ -65,6 +66,12 @@ def test_lake_commands_and_their_options_exist() -> None:
 def test_every_command_is_in_the_table_of_the_readme() -> None:
     rows = [line for line in README.splitlines() if line.startswith("| `lake ")]
     assert [name for name in lake_options() if not any(f"`lake {name}" in row for row in rows)] == []
+
+
+def test_every_command_has_a_document_for_scripts() -> None:
+    forms = ("--json", "--format")
+    without = {name for name, options in lake_options().items() if not options & set(forms)}
+    assert without == WITHOUT_DOCUMENT
 
 
 def test_files_and_folders_exist() -> None:

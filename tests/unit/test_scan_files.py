@@ -281,8 +281,18 @@ def test_a_scan_survives_a_journal() -> None:
 
     found = scan(b'T|3|x\n1|2\n3|"4', "a,b", FIRST)
     assert found.findings and found.ranges
-    assert Scan.of(json.loads(json.dumps(found.as_dict()))) == found
+    assert Scan.of(json.loads(json.dumps(found.as_dict()))) == replace(found, control=())
     assert isinstance(Scan.of(found.as_dict()).findings[0], Finding)
+
+
+def test_where_header_or_control_record_are_missing_no_cell_of_a_record_is_kept() -> None:
+    found = scan(b"secret,5\nother,6\n", "a,b")
+    assert (codes(found), found.header) == (["header_missing"], ("#1", "#2"))
+    controlled = scan(b"secret|5\nother|6\n", "a,b", FIRST)
+    assert controlled.errors
+    for kept in (found, controlled):
+        assert "secret" not in str(kept.as_dict())
+    assert scan(b"a,extra,b\n1,2,3\n", "a,b").header == ("a", "#2", "b")
 
 
 @pytest.mark.parametrize("encoding", ["ebcdic", "cp037", "utf-7", "shift_jis"])
