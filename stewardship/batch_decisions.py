@@ -154,19 +154,19 @@ def plan_reread(lake: Lake, pipeline: CheckedPipeline, name: str) -> Plan:
     with lake.ledger.read() as session:
         going = _read_before(session, pipeline.key, find_any(session, pipeline.key, name))
         plan = _plan(lake, pipeline, going)
-    upstream = pipeline.driving.upstream
-    table = lake.table(upstream) if upstream is not None else None
-    if upstream is None or table is None or not table.exists:
-        return plan
-    files = table.snapshot().files()
-    cost = f"{sum(f.records for f in files):,} rows, {len(files)} files, {sum(f.size for f in files):,} bytes"
-    return replace(plan, upstream={"/".join(upstream): cost})
+    upstream = {}
+    for asset in (source.upstream for source in pipeline.drivers):
+        if asset is not None and lake.table(asset).exists:
+            files = lake.table(asset).snapshot().files()
+            cost = f"{sum(f.records for f in files):,} rows, {len(files)} files, {sum(f.size for f in files):,} bytes"
+            upstream["/".join(asset)] = cost
+    return replace(plan, upstream=upstream)
 
 
 def reread(lake: Lake, pipeline: CheckedPipeline, actor: Actor, name: str, reason: str) -> list[str]:
-    """Of a batch that is held because its table was rewritten: takes back all that the pipeline wrote from that table.
+    """Of a batch that is held because its table was rewritten: takes back all that the pipeline wrote from its tables.
 
-    The next run, which is asked for, finds nothing read of it and reads it whole. The keys of the batches that went.
+    The next run, which is asked for, finds nothing read and reads them whole. The keys of the batches that went.
     """
 
     def decided(session: Session) -> list[BatchDecision]:

@@ -123,6 +123,8 @@ def test_a_table_that_was_rewritten_holds_all_until_it_is_read_anew(feed: Stewar
     assert held.reason.startswith("upstream_rewritten: app.staging.feed: version") and "side" not in held.reason
     assert ids(feed) == ["a", "b", "x"]
     with feed.open("reader") as (lake, pipeline):
+        plan = batch_decisions.plan_reread(lake, pipeline, held.key)
+        assert [cost[:7] for cost in plan.upstream.values()] == ["1 rows,", "2 rows,"]
         batch_decisions.reread(lake, pipeline, APPROVER, held.key, "as it is now")
     read(feed)
     assert ids(feed) == ["b", "x", "y"]
