@@ -72,20 +72,23 @@ def _of_ticks(
     """
     passed = list(_ticks_between(schedule, time_zone, since - allowed, until - allowed))
     runs = _good_runs(journal, pipeline) if passed else ()
-    before = ticks(schedule).at_or_before(passed[0] - timedelta(seconds=1)) if passed else None
+    first = passed[0].astimezone(ZoneInfo(time_zone)) if passed else None
+    earlier = ticks(schedule).at_or_before(first - timedelta(seconds=1)) if first is not None else None
+    before = earlier.astimezone(UTC) if earlier is not None else None
     for tick in passed:
         due = tick + allowed
         within = [published for begun, ended, published in runs if tick <= begun and ended <= due]
         early = any(p and ended <= tick and (before is None or ended > before + allowed) for _, ended, p in runs)
         if not any(within) and not (within and early):
-            yield Miss(pipeline, f"tick {tick.astimezone(UTC).isoformat()}", tick.astimezone(UTC), due)
+            yield Miss(pipeline, f"tick {tick.isoformat()}", tick, due)
         before = tick
 
 
 def _ticks_between(schedule: str, time_zone: str, since: datetime, until: datetime) -> Iterator[datetime]:
+    """In UTC: an SLA is hours that pass, also on the day on which the clock on the wall skips one or repeats it."""
     found, moment = ticks(schedule), since.astimezone(ZoneInfo(time_zone))
     while (following := found.after(moment)) is not None and following <= until:
-        yield following
+        yield following.astimezone(UTC)
         moment = following
 
 

@@ -133,6 +133,24 @@ def test_a_tick_is_kept_by_a_run_that_publishes_in_time(
     ledger.close()
 
 
+@pytest.mark.parametrize(
+    ("tick", "in_time", "late"),
+    [("2024-03-31T00:00:00", 95, 125), ("2024-10-26T23:00:00", 115, 150)],
+)
+def test_an_sla_is_hours_that_pass_when_the_clock_is_changed(
+    tmp_path: Path, tick: str, in_time: int, late: int
+) -> None:
+    """At one in Berlin, two hours; at two or three of that night the clock goes forward or back."""
+    begun = datetime.fromisoformat(tick).replace(tzinfo=UTC)
+    at_one = ("0 1 * * *", "Europe/Berlin", begun - timedelta(hours=1), begun + timedelta(hours=9))
+    for name, minutes, due in (("kept", in_time, []), ("missed", late, [begun + timedelta(hours=2)])):
+        journal, ledger = Journal(tmp_path / name / "journal"), Ledger.at(tmp_path / name)
+        ran(journal, begun - timedelta(days=1), 10, "published")
+        ran(journal, begun, minutes, "published")
+        assert [miss.due for miss in misses(ledger, journal, small.orders(), *at_one)] == due
+        ledger.close()
+
+
 def test_a_tick_whose_file_came_early_is_kept_by_a_run_with_nothing_to_do(tmp_path: Path) -> None:
     journal, ledger = Journal(tmp_path / "journal"), Ledger.at(tmp_path)
     for day, hour, status in (
