@@ -89,7 +89,7 @@ def scope_of(pipeline: CheckedPipeline) -> dict[str, DataType]:
     """The columns that an expression may use; a contract's own column goes before `raw_<column>`."""
     texts = {RAW + field.name: STRING for field in fields(pipeline)}
     contract = pipeline.driving.contract
-    return texts | {column.name: column.type for column in contract.columns}
+    return texts | {column.name: column.seen for column in contract.columns}
 
 
 def _reads(field: Field, columns: set[str]) -> bool:

@@ -29,6 +29,8 @@ def must_be(field: Field) -> str:
     """What a text of the field must be, in words."""
     from processing.validate_cell import describe
 
+    if field.nested is not None:
+        return f"{field.name} must be JSON, {field.nested}, and each item as its contract says"
     codes = f", or one of the codes {', '.join(field.codes)}" if field.codes else ""
     kind = "text without a NUL byte" if field.type.kind == "string" else describe(field.type, field.format)
     return f"{field.name} must be {kind}{codes}"

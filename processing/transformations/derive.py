@@ -48,7 +48,7 @@ class Derive:
         derived: list[tuple[str, Expression]] = []
         for column in step.columns:
             read.new_name(column.name, known, column.place("name"))
-            scope = {name: c.type for name, c in known.items()}
+            scope = {name: c.seen for name, c in known.items()}
             expression = _compiled(read, column, scope)
             if expression is None:
                 read.failed = True

@@ -17,6 +17,7 @@ from pipeline_xml.load import load_catalog
 from pipeline_xml.problems import DefinitionError, Problem, Problems
 from processing.transformations import registry
 from processing.validate import validate
+from stewardship.cell_texts import must_be
 from tests.step_plans import write
 
 LINE: dict[str, Any] = {
@@ -193,6 +194,8 @@ FLAT = '<flatten source="s" column="lines"><column name="sku"/></flatten><select
         ('<mask source="s" columns="who" strategy="redact"/>' + FLAT, "LK304", "into which only <flatten> looks"),
         ('<sort source="s" orderBy="days"/>' + FLAT, "LK304", "into which only <flatten> looks"),
         ('<filter source="s" condition="lines is not null"/>' + FLAT, "LK214", "into which only <flatten> looks"),
+        ('<derive source="s"><column name="n" expression="length(lines)"/></derive>' + FLAT, "LK214",
+         "into which only <flatten> looks"),
         ('<cast source="s"><column name="who" type="string"/></cast>' + FLAT, "LK304", "into which only <flatten>"),
         (FLAT.replace('name="sku"', 'name="sku" path="skew"'), "LK204", "there is no 'skew' in lines, which holds"),
         (FLAT.replace('name="sku"', 'name="sku" path="tags.x"'), "LK204", "there is no 'tags.x' in lines"),
@@ -206,3 +209,9 @@ def test_what_else_would_look_into_a_list_is_refused(tmp_path: Path, steps: str,
         pipeline(tmp_path, steps or '<rename source="s" columns="id=key"/>')
     first = next(p for p in refused.value.problems if p.severity == "error")
     assert (first.code, told in first.message) == (code, True), first
+
+
+def test_a_steward_is_told_what_a_list_must_be(tmp_path: Path) -> None:
+    contract, _ = read(tmp_path, SCHEMA)
+    assert contract is not None
+    assert must_be(contract.fields[3]) == "days must be JSON, list of date, and each item as its contract says"
