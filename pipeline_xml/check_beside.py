@@ -21,6 +21,10 @@ READ_ALIKE = code(
 )
 
 
+_INTO_A_TABLE = (
+    'load it by a pipeline of its own, and read its table here: <hive table="staging.…"/>; an attempt can be repeated '
+    "with what a table held, and not with what lay in a folder"
+)
 _EACH = "say it of the table that they are written to, or of each source in a pipeline of its own"
 
 
@@ -34,7 +38,8 @@ def check_beside(
     records = {*drive, *(p.output.name for p in check.plans if p.output.driving in drive)}
     for plan in check.plans:
         if plan.output.driving not in drive and any(name in records for name in plan.inputs):
-            check.cannot_run(f"'{plan.output.name}' is made of the records and beside them", plan.step.where)
+            what = f"'{plan.output.name}' is made of the records, and stands beside them"
+            check.cannot_run(what, plan.step.where, "make it by a pipeline of its own, and read its table here")
     reads = [s.source.read for n, s in check.sources.items() if n in drive and isinstance(s.source, HiveSource)]
     for name in dict.fromkeys(name for plan in check.plans for name in plan.inputs):
         source = check.sources[name].source if name in check.sources else None
@@ -42,7 +47,7 @@ def check_beside(
             continue  # what does not run anyway says so itself
         if not isinstance(source, HiveSource):
             what = "records of files that come together" if name in drive else "files beside the driving source"
-            check.cannot_run(f"{what}: load '{name}' into a table", source.where)
+            check.cannot_run(f"{what} ('{name}')", source.where, _INTO_A_TABLE)
         elif name in drive and len(set(reads)) > 1:
             message = f"'{name}' is read by {source.read}, and its records come together with others"
             hint = "read all of them alike"

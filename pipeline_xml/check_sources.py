@@ -84,7 +84,8 @@ def _csv(check: PipelineCheck, source: CsvSource) -> Contract | None:
     elif source.columns:
         contract = Contract(source.id, tuple(Field(c, STRING) for c in source.columns), source.where)
     elif source.infer_schema:
-        check.cannot_run(f"the columns of '{source.id}' are inferred", source.place("inferSchema"))
+        instead = "write a schemaRef; lake new makes a contract from a sample file"
+        check.cannot_run(f"the columns of '{source.id}' are inferred", source.place("inferSchema"), instead)
     elif source.header:  # without a header, a rule of its own says the same
         hint = 'add <schemaRef>schemas/….json</schemaRef>, or columns="…" for texts only'
         NO_CONTRACT.report(check.problems, f"source '{source.id}' has no contract", source.where, hint=hint)
@@ -122,6 +123,9 @@ def _typed(check: PipelineCheck, source: JsonSource | ParquetSource) -> Contract
 
 def _zone(check: PipelineCheck, source: FileSource) -> LandingZone | None:
     if source.landing is None:
+        if "://" in (source.path or ""):
+            instead = 'declare a <landingZone type="s3 | sftp" uri="…"/>, and say landing and pattern instead of path'
+            check.cannot_run(f"'{source.path}' is no path of this machine", source.place("path"), instead)
         return None
     zones = {z.id: z for z in check.application.zones}
     if source.landing not in zones:

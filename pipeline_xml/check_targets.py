@@ -51,7 +51,8 @@ def check_targets(check: PipelineCheck) -> tuple[CheckedTarget, ...]:
             found += [resolved] if resolved else []
         else:
             if target.compression == "snappy":
-                check.cannot_run("text packed by snappy, which readers do not agree on", target.place("compression"))
+                what = "text packed by snappy, which readers do not agree on"
+                check.cannot_run(what, target.place("compression"), "pack it by gzip or bzip2, or write parquet files")
             asset = _csv_asset(check, target, {t.asset for t in found})
             found += [CheckedTarget(target, dataset, asset)] if dataset and asset else []
     return tuple(found)
