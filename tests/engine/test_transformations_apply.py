@@ -162,6 +162,20 @@ def test_mask_encrypts_so_that_the_key_reads_it_back(engine: Engine, tmp_path: P
     assert out.rows[2]["n"] is None
 
 
+@pytest.mark.parametrize("strategy", ["hash", "encrypt", "redact"])
+def test_mask_leaves_nothing_readable_of_a_record_that_is_set_aside(
+    engine: Engine, tmp_path: Path, strategy: str
+) -> None:
+    keep_secret(tmp_path)
+    step = f'<mask source="s" columns="t,n" strategy="{strategy}"/>'
+    rows = [{"t": "é", "n": 12}, {"t": "é", "n": 12, f.STATUS: f.QUARANTINED}]
+    out = run(engine, tmp_path, step, {"t": TEXT, "n": BIG}, rows, keys={"k7": "MASK_KEY"})
+    assert None not in out.rows[1].values()
+    nothing = "***" if strategy == "redact" else None
+    assert out.rows[2] == {"t": nothing, "n": nothing}
+    assert out.status == {1: None, 2: f.QUARANTINED}
+
+
 def test_mask_redacts_and_never_shows_a_whole_value(engine: Engine, tmp_path: Path) -> None:
     steps = """<mask source="s" columns="t,n" strategy="redact" keepLast="4"/>
       <mask source="s" columns="m" strategy="redact"/>"""

@@ -62,6 +62,25 @@ def test_decimals_through_floating_point_are_exact(digits: list[tuple[int, int]]
     assert bad.tolist() == [i for i, c in enumerate(cells) if Decimal(c) != round(Decimal(c), scale)]
 
 
+def test_cells_that_look_like_no_value_are_not_parsed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with a broken column would cost a Python call a record."""
+    looked_at: list[str] = []
+
+    def watched(text: str, data_type: DataType) -> object | None:
+        looked_at.append(text)
+        return parse(text, data_type)
+
+    monkeypatch.setattr("processing.validate_types.parse", watched)
+    odd = ["x1", "1.234", "1,5", "2024-1-1", "yes", "1e5x", "", "1 ", "\u0661"]
+    for kind in (INT, BIGINT, decimal(18, 2), DOUBLE, DATE, TIMESTAMP):
+        wrong = [cell for cell in odd if parse(cell, kind) is None]
+        _, bad = convert(pa.array([*wrong, *odd]), kind)
+        assert len(bad) == 2 * len(wrong)
+    assert set(looked_at) <= {""}  # a decimal or a double without digits has the shape of one
+    plus, _ = convert(pa.array(["+1", "x"]), decimal(18, 2))
+    assert plus[0].as_py() == Decimal("1.00") and looked_at[-1] == "+1"
+
+
 @pytest.mark.parametrize("offset", [0, 3])
 def test_a_slice_converts_like_a_copy(offset: int) -> None:
     cells = pa.array(["x", None, "7", "1", "bad", "3", None])
