@@ -74,8 +74,9 @@ class RebuiltTable:
 
 
 def plan_rebuild(lake: Lake, pipeline: CheckedPipeline, position: int) -> RebuildPlan:
-    """CannotRebuild where a raw file is not there."""
+    """CannotRebuild where a raw file is not there, or something else in the place of a lost table."""
     target = pipeline.targets[position]
+    _free_or_whole(lake.table(target.asset))
     batches = _standing(lake, pipeline, target)
     ids = [batch.id for batch in batches]
     with lake.ledger.read() as session:
@@ -96,6 +97,7 @@ def rebuild_table(lake: Lake, pipeline: CheckedPipeline, position: int) -> Rebui
     """
     target = pipeline.targets[position]
     table = lake.table(target.asset)
+    _free_or_whole(table)
     for left in (lake.settings.data / "staged" / pipeline.key).glob("rebuild-*"):  # records in clear, of one killed
         shutil.rmtree(left, ignore_errors=True)
     before = table.snapshot().dataset().count_rows() if table.exists else None
@@ -113,6 +115,14 @@ def rebuild_table(lake: Lake, pipeline: CheckedPipeline, position: int) -> Rebui
     if target.target.mode == "merge":
         recount(lake, pipeline, target)
     return RebuiltTable(version, table.snapshot().dataset().count_rows(), before)
+
+
+def _free_or_whole(table: LakeTable) -> None:
+    """CannotRebuild where a table lost its log and its files are left: nothing says which of them counted."""
+    if not table.exists and table.root.is_dir() and any(table.root.iterdir()):
+        raise CannotRebuild(
+            f"{table.root} has no log, so nothing says which of its files counted: move the folder away, then again"
+        )
 
 
 def _standing(

@@ -159,3 +159,19 @@ def test_a_raw_file_that_is_gone_is_named_before_anything_is_done(feed: StewardF
         path.unlink()
     with pytest.raises(Refused, match=r"is gone, and [a-z]_\d+\.csv with it"):
         made_again(feed)
+
+
+def test_a_table_that_lost_its_log_alone_is_made_again_once_its_folder_is_out_of_the_way(feed: StewardFeed) -> None:
+    feed.define(APPEND)
+    feed.land("a.csv", "id,v", "a,1", "b,2")
+    feed.run()
+    before = table_of(feed)
+    shutil.rmtree(feed.folder("staging.feed") / "_delta_log")
+    with feed.open() as (lake, pipeline), pytest.raises(Refused, match="has no log, .* move the folder away, then"):
+        plan(lake, pipeline, 0)
+    with pytest.raises(Refused, match="move the folder away"):
+        made_again(feed)
+    feed.folder("staging.feed").rename(feed.root / "aside")
+    made_again(feed)
+    assert table_of(feed) == before
+    assert agrees(feed) == []
