@@ -167,7 +167,7 @@ def test_a_table_that_lost_its_log_alone_is_made_again_once_its_folder_is_out_of
     feed.run()
     before = table_of(feed)
     shutil.rmtree(feed.folder("staging.feed") / "_delta_log")
-    with feed.open() as (lake, pipeline), pytest.raises(Refused, match="has no log, .* move the folder away, then"):
+    with feed.open() as (lake, pipeline), pytest.raises(Refused, match=r"has no log, .* move the folder away, then"):
         plan(lake, pipeline, 0)
     with pytest.raises(Refused, match="move the folder away"):
         made_again(feed)
