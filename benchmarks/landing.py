@@ -144,11 +144,13 @@ def _known(ledger: Ledger, looks: int) -> None:
 
 def _copy(kind: str, folder: Path, size: int) -> None:
     with served(kind, folder) as server:
-        with (server.root / "big.csv").open("wb") as out:
+        big = folder / "big.csv"
+        with big.open("wb") as out:
             out.write(b"id,v\n")
             piece = b"".join(b"%08d,a value of some length\n" % n for n in range(30_000))
             for _ in range(max(1, size // len(piece))):
                 out.write(piece)
+        server.put(big)
         settings, application, zone = _prepared(folder, server)
         source = application.pipelines[0].driving.source
         contract = application.pipelines[0].driving.contract

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,12 @@ PIPELINE = """<pipeline id="feed" version="1.0" layer="staging">
 
 @dataclass(frozen=True)
 class Served:
-    """`root` is the folder that the server shows; `attributes` are the zone's, `secret` its secret; `fetch` is the
-    command, and its environment, that copies a file (`{name}`) to a path (`{to}`), None where there is no such tool."""
+    """`root` is the folder that the server shows; `put` takes a file into it as a client would; `attributes` are the
+    zone's, `secret` its secret; `fetch` is the command, and its environment, that copies a file (`{name}`) to a path
+    (`{to}`), None where there is no such tool."""
 
     root: Path
+    put: Callable[[Path], object]
     attributes: Mapping[str, str]
     secret: str = ""
     fetch: tuple[str, ...] | None = None
@@ -59,7 +61,8 @@ def served(kind: str, folder: Path) -> Iterator[Served]:
             place = f"{sftp.user}@127.0.0.1:{sftp.root}/{{name}}"
             fetch = ("sftp", *options, "-P", str(sftp.port), place, "{to}")
             attributes = {"type": "sftp", "uri": sftp.uri, "hostKey": sftp.host_key, "secretRef": SECRET}
-            yield Served(sftp.root, attributes, sftp.private_key.decode(), fetch)
+            secret = sftp.private_key.decode()
+            yield Served(sftp.root, lambda path: path.rename(sftp.root / path.name), attributes, secret, fetch)
         return
     with versity_server(folder / "server") as s3:
         s3.bucket("feeds")
@@ -70,7 +73,11 @@ def served(kind: str, folder: Path) -> Iterator[Served]:
         environment = {f"AWS_{name.upper()}": str(value) for name, value in keys.items()} | {"AWS_REGION": "us-east-1"}
         aws = ("aws", "s3", "cp", "--quiet", "--endpoint-url", endpoint, "s3://feeds/in/{name}", "{to}")
         attributes = {"type": "s3", "uri": "s3://feeds/in", "endpoint": endpoint, "secretRef": SECRET}
-        yield Served(root, attributes, json.dumps(keys), aws if _aws() else None, environment)
+
+        def put(path: Path) -> None:
+            s3.client.upload_file(str(path), "feeds", f"in/{path.name}")  # written behind its back it has no etag
+
+        yield Served(root, put, attributes, json.dumps(keys), aws if _aws() else None, environment)
 
 
 def _aws() -> bool:
