@@ -60,8 +60,9 @@ def _key(check: PipelineCheck, source: str) -> tuple[str, ...]:
 def first_dataset(source: str, contract: Contract, key: tuple[str, ...] = ()) -> Dataset:
     """The rows of a source as its contract types them; every column is its own origin."""
     columns = tuple(
-        Column(f.name, f.type, f.nullable, f.description, f.classification, frozenset({(source, f.name)}), f.nested)
+        Column(f.name, f.type, f.nullable, f.description, f.classification, origin, f.nested, f.by_record)
         for f in contract.columns
+        for origin in (frozenset({(source, f.name)}),)
     )
     return Dataset(source, columns, source, key=key)
 

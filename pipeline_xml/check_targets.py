@@ -22,6 +22,9 @@ UNKNOWN_DATASET = code("LK120", "A target's source is no dataset of this pipelin
 WHICH_DATASET = code("LK121", "Several sources and no transformation: a target has to name the source it writes.")
 FOREIGN_TABLE = code("LK122", "A table of another application can be read, never written.")
 UNLIKE_CONTRACT = code("LK411", "The dataset a target writes does not have the columns of the target's contract.")
+ENCRYPTED_KEY = code(
+    "LK315", "What a table finds, orders or parts its rows by is not encrypted for each record by itself."
+)
 PLAIN_FILES = code(
     "LK124",
     "A table of parquet or orc files has a folder a business date, no other partitions, and no versions to read.",
@@ -101,6 +104,13 @@ def _hive(check: PipelineCheck, target: HiveTarget, dataset: Dataset | None) -> 
     order = (
         target.order_by or _from_contract(dataset, contract, "order_by") or _from_contract(dataset, known, "order_by")
     )
+    for name in (*keys, *order, *target.partition_by):
+        column = dataset.column(name)
+        if column is not None and column.by_record:
+            message = f"'{name}' is encrypted for each record by itself: nothing is found, ordered or parted by it"
+            ENCRYPTED_KEY.report(
+                check.problems, message, target.where, (), 'leave algorithm="aes-gcm" out of its <mask>'
+            )
     if target.format != "delta" and target.mode != "merge":
         return CheckedTarget(_files(check, target, table), dataset, table, contract)
     _columns_exist(check, target, dataset, "keys", target.keys)

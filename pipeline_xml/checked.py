@@ -41,6 +41,7 @@ class Column:
     """A column of a dataset. `origins` are (source id, column) pairs it is computed from: its lineage.
 
     `nested`: what stands in a list or an object; the column is the text of its JSON, into which only <flatten> looks.
+    `by_record`: equal values of two records are not equal in it, so that it is no key.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Column:
     classification: str | None = None
     origins: frozenset[tuple[str, str]] = frozenset()
     nested: Nested | None = None
+    by_record: bool = False
 
     @property
     def seen(self) -> DataType:

@@ -35,7 +35,7 @@ class Field:
     `codes` (x-codes): texts that stand where a value would, such as NA or 8888; the typed value is then null and the
     code goes to `<name>_code`. `format` (x-format): a date or timestamp pattern of yyyy MM dd HH mm ss, ISO without it.
     `classification` (x-classification): None, `pii` or `secret`. `nested`: what stands in a list or an object; its own
-    type is then string, the text of its JSON.
+    type is then string, the text of its JSON. `by_record`: as of a column (pipeline_xml/checked.py); of tables written.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Field:
     format: str | None = None
     classification: str | None = None
     nested: Nested | None = None
+    by_record: bool = False
 
     @property
     def seen(self) -> DataType:

@@ -29,7 +29,7 @@ def written_tables(pipeline: CheckedPipeline) -> Iterable[tuple[Table, WrittenTa
 
 def _contract(pipeline: CheckedPipeline, target: CheckedTarget) -> Contract:
     fields = tuple(
-        Field(c.name, c.type, c.nullable, c.description, classification=c.classification)
+        Field(c.name, c.type, c.nullable, c.description, classification=c.classification, by_record=c.by_record)
         for c in target.dataset.columns
     )
     given = target.contract

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BLOCK = 64  # bytes of a SHA-256 block
 _VERSION = b"\x01"
 _NONCE = 12
+_EACH = "datalake mask encrypt each"
+_GCM = "gcm."  # no base64url has a dot
 SHORTEST = 16  # bytes of a secret; what is shorter can be guessed
 
 
@@ -80,6 +82,31 @@ def encrypt_text(secret: bytes, key_id: str) -> Callable[[bytes], str]:
     return encrypt
 
 
+def encrypt_each(secret: bytes, key_id: str) -> Callable[[bytes, bytes], str]:
+    """Reversible, and another text for each record and column: `<key id>:gcm.<base64url>` of nonce and AES-256-GCM.
+
+    The nonce is the start of an HMAC, under a key of its own, of what the value is of and the value. So the same value
+    of the same record has the same text whenever it is computed, and no nonce serves two messages by anything but the
+    chance of 96 bits: a key is for at most 2^32 values (NIST SP 800-38D, 8.3).
+    """
+    cipher = _gcm(derived(secret, _EACH, 32))
+    digest = hmac_sha256(derived(secret, _EACH + " nonce", 32))
+    associated = key_id.encode()
+
+    def encrypt(message: bytes, of: bytes) -> str:
+        nonce = bytes.fromhex(digest(len(of).to_bytes(4, "big") + of + message))[:_NONCE]
+        sealed = nonce + cipher.encrypt(nonce, message, associated)
+        return f"{key_id}:{_GCM}" + base64.urlsafe_b64encode(sealed).decode()
+
+    return encrypt
+
+
+def _gcm(key: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
+
+
 def token_text(secret: bytes) -> Callable[[bytes], str]:
     """Deterministic, and nothing of the value in it: `tok_` and 128 bits of an HMAC under a key of its own."""
     digest = hmac_sha256(derived(secret, "datalake mask token", 32))
@@ -87,12 +114,16 @@ def token_text(secret: bytes) -> Callable[[bytes], str]:
 
 
 def decrypt_text(masked: str, secret: bytes) -> str:
-    """The text behind a value that `encrypt_text` made; SealBroken with another key or after a change."""
+    """The text behind what `encrypt_text` or `encrypt_each` made; SealBroken with another key or after a change."""
     from cryptography.exceptions import InvalidTag
 
     key_id, _, coded = masked.partition(":")
     cipher = aes_siv(derived(secret, "datalake mask encrypt", 64))
     try:
+        if coded.startswith(_GCM):
+            sealed = base64.urlsafe_b64decode(coded.removeprefix(_GCM))
+            opened = _gcm(derived(secret, _EACH, 32)).decrypt(sealed[:_NONCE], sealed[_NONCE:], key_id.encode())
+            return opened.decode()
         return cipher.decrypt(base64.urlsafe_b64decode(coded), [key_id.encode()])[1:].decode()
     except (InvalidTag, ValueError) as error:
         raise SealBroken(f"a value masked under the key '{key_id}' does not open with the key given") from error
@@ -156,11 +187,9 @@ def _each(values: pa.BinaryArray) -> Any:
 
 @lru_cache(maxsize=4)
 def _sealer(key: bytes) -> AESGCM:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     if len(key) < SHORTEST:
         raise ValueError(f"the sealing key has {len(key)} bytes; it needs at least {SHORTEST}")
-    return AESGCM(derived(key, "datalake quarantine seal", 32))
+    return _gcm(derived(key, "datalake quarantine seal", 32))
 
 
 def _bound(key_id: str, record_id: str) -> bytes:

@@ -29,6 +29,9 @@ INCOMPLETE = code("LK307", "A step must say what it is to do: columns, keys or m
 NO_SECRET = code("LK308", "A mask that needs a key must name one that the application declares, or there must be one.")
 TWICE = code("LK309", "A name must not be given twice in one list.")
 
+BY_RECORD = "is encrypted for each record by itself: equal values are not equal in it"
+BY_VALUE = 'leave algorithm="aes-gcm" out of its <mask>, or take another column'
+_KEYED = ("keys", "groupBy", "orderBy", "on")  # attributes that compare values of records
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _GRAVITY = {None: 0, "pii": 1, "secret": 2}
 
@@ -77,6 +80,9 @@ class Attributes:
         if found is not None and found.nested is not None and not nested:
             message = f"<{self.step.kind} {within_what}>: '{name}' {UNSEEN}"
             self.report(WRONG_TYPE, message, where, (), "make rows of it with <flatten>, or leave it out with <select>")
+            return None
+        if found is not None and found.by_record and within_what in _KEYED:
+            self.report(WRONG_TYPE, f"<{self.step.kind} {within_what}>: '{name}' {BY_RECORD}", where, (), BY_VALUE)
             return None
         if found is None:
             message = f"unknown column '{name}' in <{self.step.kind} {within_what}>"

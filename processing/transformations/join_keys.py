@@ -11,7 +11,7 @@ from pipeline_xml.expressions.functions import registry
 from pipeline_xml.expressions.tree import Call, ColumnRef, Tree
 from pipeline_xml.rulebook import code
 from pipeline_xml.types import BOOLEAN
-from processing.transformations.attributes import INCOMPLETE, WRONG_TYPE, Attributes
+from processing.transformations.attributes import BY_RECORD, BY_VALUE, INCOMPLETE, WRONG_TYPE, Attributes
 
 CAN_FAIL = code("LK310", "A join's condition compares; what may overflow or fail to cast is derived before it.")
 
@@ -46,6 +46,10 @@ def join_keys(read: Attributes, left: Dataset, right: Dataset) -> Keys | None:
             more = True
             continue
         pairs.append(pair)
+        for name, side in zip(pair, (left, right), strict=True):
+            column = side.column(name)
+            if column is not None and column.by_record:
+                read.report(WRONG_TYPE, f"<join condition>: '{side.name}.{name}' {BY_RECORD}", where, (), BY_VALUE)
         if "double" in (left.scope[pair[0]].kind, right.scope[pair[1]].kind):
             message = f"<join> cannot compare {' with '.join(pair)}: equality of doubles is not exact"
             read.report(WRONG_TYPE, message, where, (), "derive a decimal from each")

@@ -21,6 +21,8 @@ from processing import frame as names
 from processing.rejects import Reason, alive, reject, set_aside
 from processing.step import Runtime
 from processing.transformations.attributes import (
+    BY_RECORD,
+    BY_VALUE,
     INCOMPLETE,
     NO_KEY,
     UNKNOWN_COLUMN,
@@ -102,6 +104,9 @@ class Lookup:
                     pairs.append((left, right, where))
         for left, right, where in pairs:
             column, field = source.column(left), fields[right]
+            if column and column.by_record:
+                read.report(WRONG_TYPE, f"<lookup>: '{left}' {BY_RECORD}", where, (), BY_VALUE)
+                continue
             if column and (column.nested or not _comparable(column, field)):
                 kind = column.nested or column.type
                 message = f"<lookup> compares {left} ({kind}) with {reference.id}.{right} ({field.type})"

@@ -1,7 +1,9 @@
-"""`<mask source columns strategy secretRef keepLast/>`: personal values replaced by what others may see.
+"""`<mask source columns strategy secretRef algorithm keepLast/>`: personal values replaced by what others may see.
 
     hash      HMAC-SHA-256 of the value's text, as 64 hex digits: equal values stay equal, nobody reads them back
     encrypt   AES-256-SIV, `<key id>:<base64url>`: equal values stay equal, whoever has the key reads them back
+              with algorithm="aes-gcm" AES-256-GCM, `<key id>:gcm.<base64url>`: equal values of two records are not
+              equal, so it is no key of anything; the value of a record stays the same whenever it is computed
     tokenize  'tok_' and 32 hex digits: equal values stay equal, and the application's vault table has for each token
               the value, encrypted under the key; it gets them in the batch's publication, before any target
     redact    '***'; with keepLast="4" followed by the last 4 characters, where the value is longer than that
@@ -20,11 +22,11 @@ from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from pipeline_xml.checked import StepContext, StepPlan
+from pipeline_xml.checked import Dataset, StepContext, StepPlan
 from pipeline_xml.model import Step
 from pipeline_xml.types import STRING
 from processing import frame as names
-from processing.keys import SHORTEST, encrypt_text, hmac_sha256, padded_half, token_text
+from processing.keys import SHORTEST, encrypt_each, encrypt_text, hmac_sha256, padded_half, token_text
 from processing.rejects import alive
 from processing.step import KeyResolver, Runtime
 from processing.transformations.attributes import INCOMPLETE, NO_SECRET, WRONG_TYPE, WRONG_VALUE, Attributes
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
+ALGORITHMS = ("aes-siv", "aes-gcm")
 STRATEGIES = ("hash", "encrypt", "redact", "tokenize")
 REDACTED = "***"
 _KEPT_KINDS = ("string", "int", "bigint")  # whose text is the same on every engine without asking Python
@@ -43,7 +46,8 @@ _INNER, _OUTER = "_mask_inner", "_mask_outer"
 class Config:
     """`secret_ref` and `key_id` are None for redact. The key id is the maskKey's id, else the reference.
 
-    `texts` are those of the columns that are texts already: what the engine can hash by itself.
+    `texts` are those of the columns that are texts already: what the engine can hash by itself. `by_record`: each
+    value is encrypted for its record, not only under the key.
     """
 
     columns: tuple[str, ...]
@@ -52,12 +56,14 @@ class Config:
     key_id: str | None = None
     keep_last: int = 0
     texts: tuple[str, ...] = ()
+    by_record: bool = False
 
 
 class Mask:
     kind = "mask"
     attributes: Mapping[str, bool] = {
-        "source": True, "columns": True, "strategy": True, "secretRef": False, "keepLast": False, "as": False,
+        "source": True, "columns": True, "strategy": True, "secretRef": False, "algorithm": False,
+        "keepLast": False, "as": False,
     }  # fmt: skip
     several_passes = False
     compares_records = False
@@ -72,7 +78,8 @@ class Mask:
         if not columns and not read.failed:
             read.report(INCOMPLETE, "<mask columns> names no column", read.place("columns"), source.names)
         texts = tuple(c.name for c in columns if c.type == STRING)
-        config = Config(tuple(c.name for c in columns), strategy, texts=texts)
+        by_record = self._by_record(read, source)
+        config = Config(tuple(c.name for c in columns), strategy, texts=texts, by_record=by_record)
         if strategy == "redact":
             config = replace(config, keep_last=self._keep_last(read))
             odd = [c for c in columns if config.keep_last and c.type.kind not in _KEPT_KINDS]
@@ -86,11 +93,28 @@ class Mask:
             secret_ref, key_id = self._key(read, context)
             config = replace(config, secret_ref=secret_ref, key_id=key_id)
         masked = set(config.columns)
-        after = (replace(c, type=STRING, classification=None) if c.name in masked else c for c in source.columns)
+        after = (
+            replace(c, type=STRING, classification=None, by_record=config.by_record or c.by_record)
+            if c.name in masked
+            else c
+            for c in source.columns
+        )
         plan = read.plan(source, after, config, anew=masked)
         if plan is None or config.secret_ref is None:
             return plan
         return replace(plan, secrets=(config.secret_ref,), fills_vault=strategy == "tokenize")
+
+    def _by_record(self, read: Attributes, source: Dataset) -> bool:
+        if "algorithm" not in read.step.attributes:
+            return False
+        each = read.choice("algorithm", ALGORITHMS, "") == "aes-gcm"
+        if read.text("strategy") != "encrypt":
+            message = f'<mask algorithm> belongs to strategy="encrypt", not "{read.text("strategy")}"'
+            read.report(WRONG_VALUE, message, read.place("algorithm"), (), "leave it out")
+        elif each and not source.per_record:
+            message = f"<mask algorithm=\"aes-gcm\"> encrypts for a record, and rows of '{source.name}' are no records"
+            read.report(WRONG_VALUE, message, read.place("algorithm"), ("aes-siv",))
+        return each
 
     def _keep_last(self, read: Attributes) -> int:
         written = read.text("keepLast") or "0"
@@ -122,13 +146,14 @@ class Mask:
         if config.secret_ref is None or config.key_id is None:
             return frames[plan.inputs[0]].withColumns({c: _redacted(c, config.keep_last) for c in config.columns})
         rows = frames[plan.inputs[0]]
+        if config.by_record:
+            return _by_record(rows, config, runtime.keys)
         texts = config.texts if config.strategy == "hash" else ()
         worker: Any = masker(config.strategy, config.secret_ref, config.key_id, runtime.keys)
         masked = arrow_udf(worker, "string")  # type: ignore[call-overload]  # its stub lacks a default it has
         for column in config.columns:
             rows = rows if column in texts else rows.withColumn(column, masked(F.when(alive(), F.col(column))))
         return _hashed(rows, texts, config.secret_ref, runtime.keys) if texts else rows
-
 
     def vault_rows(self, plan: StepPlan, rows: DataFrame, runtime: Runtime) -> DataFrame:
         """What the vault has to know of the step's input: each token once, with its value encrypted."""
@@ -150,6 +175,17 @@ class Mask:
 
 def _named(config: Config) -> tuple[str, str]:
     return config.secret_ref or "", config.key_id or ""
+
+
+def _by_record(rows: DataFrame, config: Config, keys: KeyResolver) -> DataFrame:
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    for column in config.columns:
+        worker: Any = each_masker(*_named(config), column, keys)
+        masked = arrow_udf(worker, "string")  # type: ignore[call-overload]  # its stub lacks a default it has
+        rows = rows.withColumn(column, masked(F.when(alive(), F.col(column)), F.col(names.RECORD_ID)))
+    return rows
 
 
 def _hashed(rows: DataFrame, columns: Sequence[str], secret_ref: str, keys: KeyResolver) -> DataFrame:
@@ -207,6 +243,22 @@ def masker(strategy: str, secret_ref: str, key_id: str, keys: KeyResolver) -> Ca
 
     # arrow_udf reads the hints as types, and this module must be importable without pyarrow
     mask.__annotations__.update({"values": pa.Array, "return": pa.Array})
+    return mask
+
+
+def each_masker(
+    secret_ref: str, key_id: str, column: str, keys: KeyResolver
+) -> Callable[[pa.Array, pa.Array], pa.Array]:
+    """`masker` for values of one column, each encrypted for its record."""
+    import pyarrow as pa
+
+    def mask(values: pa.Array, records: pa.Array) -> pa.Array:
+        encrypt = encrypt_each(_secret(secret_ref, keys), key_id)
+        both = zip(values.to_pylist(), records.to_pylist(), strict=True)
+        texts = [None if v is None else encrypt(text_of(v).encode(), f"{column}:{r}".encode()) for v, r in both]
+        return pa.array(texts, pa.string())
+
+    mask.__annotations__.update({"values": pa.Array, "records": pa.Array, "return": pa.Array})
     return mask
 
 

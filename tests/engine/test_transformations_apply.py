@@ -162,6 +162,19 @@ def test_mask_encrypts_so_that_the_key_reads_it_back(engine: Engine, tmp_path: P
     assert out.rows[2]["n"] is None
 
 
+def test_mask_encrypts_for_each_record_so_that_nobody_sees_which_are_equal(engine: Engine, tmp_path: Path) -> None:
+    keep_secret(tmp_path)
+    step = '<mask source="s" columns="t,n" strategy="encrypt" algorithm="aes-gcm"/>'
+    rows = [{"t": "12", "n": 12}, {"t": "12", "n": None}, {"t": "", f.STATUS: f.QUARANTINED}]
+    out = run(engine, tmp_path, step, {"t": TEXT, "n": BIG}, rows, keys={"k7": "MASK_KEY"})
+    one, two = out.rows[1], out.rows[2]
+    assert one["t"].startswith("k7:gcm.")
+    assert len({one["t"], one["n"], two["t"]}) == 3
+    assert [decrypt_text(each, KEY_TEXT.encode()) for each in (one["t"], one["n"], two["t"])] == ["12"] * 3
+    assert two["n"] is None
+    assert out.rows[3] == {"t": None, "n": None}
+
+
 @pytest.mark.parametrize("strategy", ["hash", "encrypt", "redact"])
 def test_mask_leaves_nothing_readable_of_a_record_that_is_set_aside(
     engine: Engine, tmp_path: Path, strategy: str
@@ -213,8 +226,15 @@ def test_aggregate_types_and_values(engine: Engine, tmp_path: Path) -> None:
     }  # fmt: skip
     rows = [
         {"g": "a", "n": 2**31 - 1, "b": 2**62, "m": Decimal("0.10"), "r": 0.5, "t": "é", "d": DAY},
-        {"g": "a", "n": 2**31 - 1, "b": 2**62 - 1, "m": Decimal("99999999.99"), "r": 0.25, "t": "z",
-         "d": date(2024, 1, 1)},
+        {
+            "g": "a",
+            "n": 2**31 - 1,
+            "b": 2**62 - 1,
+            "m": Decimal("99999999.99"),
+            "r": 0.25,
+            "t": "z",
+            "d": date(2024, 1, 1),
+        },
         {"g": "a", "n": None, "m": Decimal("0.01")},
         {"g": "a", "n": 5, "m": Decimal("7.00"), f.STATUS: f.QUARANTINED},
         {"g": None, "n": None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processing.keys import SealBroken, aes_siv, decrypt_text, encrypt_text, hmac_sha256, seal, unseal
+from processing.keys import (
+    SealBroken,
+    aes_siv,
+    decrypt_text,
+    encrypt_each,
+    encrypt_text,
+    hmac_sha256,
+    seal,
+    unseal,
+)
 
 CRYPTO = Path(__file__).parent.parent / "data" / "crypto"
 VECTORS = CRYPTO / "rfc-4231-sha256.txt"
@@ -57,6 +67,27 @@ def test_encrypted_text_comes_back_and_is_the_same_each_time(text: str) -> None:
     encrypt = encrypt_text(KEY, "k1")
     assert encrypt(text.encode()) == encrypt(text.encode())
     assert decrypt_text(encrypt(text.encode()), KEY) == text
+
+
+@given(st.text(), st.binary(max_size=40), st.binary(max_size=40))
+def test_what_is_encrypted_for_a_record_comes_back_and_differs_for_another(text: str, of: bytes, other: bytes) -> None:
+    encrypt = encrypt_each(KEY, "k1")
+    made = encrypt(text.encode(), of)
+    assert made == encrypt(text.encode(), of)
+    assert decrypt_text(made, KEY) == text
+    assert (encrypt(text.encode(), other) == made) == (of == other)
+    with pytest.raises(SealBroken):
+        decrypt_text(made.replace("k1:", "k2:"), KEY)
+    with pytest.raises(SealBroken):
+        decrypt_text(made, KEY[::-1])
+
+
+def test_no_nonce_serves_two_messages() -> None:
+    """Record and value are told apart in what the nonce is made of, wherever one ends and the other begins."""
+    encrypt = encrypt_each(KEY, "k1")
+    pairs = [(b"ab", b"c"), (b"a", b"bc"), (b"", b"abc"), (b"abc", b"")]
+    nonces = {base64.urlsafe_b64decode(encrypt(m, of).partition("gcm.")[2])[:12] for m, of in pairs}
+    assert len(nonces) == len(pairs)
 
 
 @pytest.mark.parametrize("changed", ["k2:{0}", "k1:A{0}", "{0}", "k1:"])
