@@ -255,6 +255,7 @@ def _zone(e: Element, app: str) -> LandingZone:
         poll=a.get("poll", "PT30S"),
         settle=a.get("settle", "PT0S"),
         done_marker=a.get("doneMarker"),
+        manifest=a.get("manifest"),
         ignore=a.get("ignore"),
         max_files=int(a.get("maxFiles", "1000")),
         max_bytes=int(a.get("maxBytes", str(10 * 1024**3))),

@@ -227,6 +227,7 @@ class LandingZone(Node):
     """Where files arrive. `poll` and `settle` are ISO-8601 durations; for type `local` the uri is a folder.
 
     `host_key` is the SFTP server's: a public key line or SHA256:<fingerprint>; `endpoint` the URL of an S3 server.
+    `manifest`: names, with * and ?, of files that list others.
     """
 
     app: str
@@ -239,6 +240,7 @@ class LandingZone(Node):
     host_key: str | None = None
     endpoint: str | None = None
     done_marker: str | None = None
+    manifest: str | None = None
     ignore: str | None = None
     max_files: int = 1000
     max_bytes: int = 10 * 1024**3

@@ -92,7 +92,7 @@ def checksum_faults(sent: Path, name: str, beside: Mapping[str, str]) -> list[Fi
             faults.append(f"the {kind} file beside it holds no {kind}")
         elif name not in declared and "" not in declared:
             faults.append(f"the {kind} file beside it is of another file")
-        elif declared.get(name, declared.get("")) != _hash(sent, kind):
+        elif _hash(sent, kind) not in declared.get(name, declared.get("", ())):
             faults.append(f"its {kind} is not the one that the file beside it says; have it sent again")
     return [Finding(CHECKSUM, ", ".join(faults))] if faults else []
 
@@ -105,13 +105,25 @@ def agreed(scan: Scan) -> tuple[str, ...]:
     return (f"agrees with its {' and '.join(kinds)}",)
 
 
-def _declared(text: str, digits: int) -> dict[str, str]:
+def declared_line(line: str) -> tuple[str, str] | None:
+    """(algorithm, name of the file) of a line as checksum tools write it; None where it is no such line."""
+    match = _BSD.fullmatch(line) or _GNU.fullmatch(line)
+    kind = next((kind for kind, digits in CHECKSUMS.items() if match and len(match["sum"]) == digits), None)
+    return (kind, match["name"] or "") if match is not None and kind is not None else None
+
+
+def together(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """What is said of a file in two places."""
+    return {kind: "\n".join(s[kind] for s in (one, other) if kind in s) for kind in {**one, **other}}
+
+
+def _declared(text: str, digits: int) -> dict[str, set[str]]:
     """Checksums by the names of their files, as checksum tools write them; one without a name by an empty one."""
-    found: dict[str, str] = {}
+    found: dict[str, set[str]] = {}
     for line in (each.strip() for each in text.splitlines()):
         match = _BSD.fullmatch(line) or _GNU.fullmatch(line)
         if match is not None and len(match["sum"]) == digits:
-            found[re.split(r"[/\\]", match["name"] or "")[-1]] = match["sum"].lower()
+            found.setdefault(re.split(r"[/\\]", match["name"] or "")[-1], set()).add(match["sum"].lower())
     return found
 
 

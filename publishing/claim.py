@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select
@@ -19,6 +19,7 @@ from publishing import failpoints
 from publishing.ledger import Claim, Ledger, Look, now
 from publishing.look import SOME, Watched, controlled, marked, set_aside, settled, sightings, without_takers
 from publishing.zone_files import TAKEN
+from publishing.zone_manifests import Sums, listed, use_up
 from resources.zone import Sighting
 
 CLAIM_ATTEMPTS = 3
@@ -35,9 +36,12 @@ class ReadyClaim:
     files: int
 
 
-def claim(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -> Claim | None:
+def claim(
+    ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting], said: Mapping[str, Sums] | None = None
+) -> Claim | None:
     """Claims those files that are in no claim yet, all in one; None where there is nothing new.
 
+    `said` is what manifests say of the files, by name: it goes with their looks.
     IntegrityError where others were quicker each time: what is left is no less new for that.
     """
     for tried in range(1, CLAIM_ATTEMPTS + 1):
@@ -59,7 +63,7 @@ def claim(ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting]) -
         looks = [
             Look(
                 claim_id=made.id, pipeline=pipeline, zone=zone, name=s.name, uri=s.uri, size=s.size, version=s.version,
-                occurrence=s.occurrence,
+                occurrence=s.occurrence, beside=dict(said.get(s.name, {})) if said else None,
             )
             for s in fresh
         ]  # fmt: skip
@@ -109,8 +113,14 @@ def claim_settled(
     until = time.monotonic() + seconds
     with ledger.read() as reading:
         for page in sightings(reading, [*settled(at, moment), *also]):
-            ready = marked(reading, at, [each.name for each in page])
-            files = [each for each in page if (each.name in ready or at.beside(each.name)) and not waits(each)]
+            names = [each.name for each in page]
+            said = listed(reading, at, names)
+            ready = marked(reading, at, names).intersection(said)
+            files = [
+                each
+                for each in page
+                if (each.name in ready or at.beside(each.name)) and not at.is_manifest(each.name) and not waits(each)
+            ]
             done = {each.name for each in files}
             for feed in at.feeds:
                 own = [each for each in files if feed in at.takers(each.name)]
@@ -123,7 +133,7 @@ def claim_settled(
                 for some in _capped(at, fresh):
                     if len(made) >= most:
                         done -= {each.name for each in some}
-                    elif (found := claim(ledger, feed.pipeline, at.name, some)) is not None:
+                    elif (found := claim(ledger, feed.pipeline, at.name, some, said)) is not None:
                         made.append(found.id)
             _say(ledger, at, [each for each in files if each.name in done])
             if len(made) >= most or time.monotonic() > until:
@@ -139,6 +149,7 @@ def _say(ledger: Ledger, at: Watched, files: Sequence[Sighting]) -> None:
     if states:
         with ledger.write() as session:
             set_aside(session, at, states)
+            use_up(session, at, [each.name for each in states.get(TAKEN, ())])
 
 
 def _capped(at: Watched, files: Sequence[Sighting]) -> Iterator[list[Sighting]]:

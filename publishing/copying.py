@@ -18,7 +18,7 @@ from sqlalchemy import update
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import FileSource
 from publishing import failpoints
-from publishing.beside import Neighbours
+from publishing.beside import Neighbours, together
 from publishing.lake import Lake
 from publishing.ledger import Look
 from publishing.missed import Missed, missed_by
@@ -132,7 +132,7 @@ def _copied_part(shared: _Copying, pool: ThreadPoolExecutor, looks: Sequence[Loo
             continue
         ended[look.id], beside = found
         if isinstance(found[0], RawCopy):
-            look.content_id, look.beside = found[0].content_id, beside
+            look.content_id, look.beside = found[0].content_id, together(look.beside or {}, beside)
             fresh.append(look)
             failpoints.reached("raw.copied")
     if fresh:

@@ -22,6 +22,7 @@ from publishing.landing_decisions import Standing, journal_decisions, standing
 from publishing.ledger import Ledger
 from publishing.look import Watched, look, saw, settled, watched
 from publishing.zone_files import NO_FILE, WAITING, ZoneFile, ZoneState
+from publishing.zone_manifests import read_manifests
 from resources.failures import told
 from resources.secrets import SecretMissing
 from resources.settings import Settings
@@ -103,6 +104,7 @@ def _try(
                 look(ledger, at, place, moment)
             for seen in filter(None, map(place.find, names or ())):
                 saw(ledger, at, seen, moment)
+            read_manifests(ledger, at, place, moment)
     except FAILS as error:
         return _failed(ledger, at, told(error), moment)
     _well(ledger, at)
@@ -130,6 +132,7 @@ def take_settled(lake: Lake, pipeline: CheckedPipeline) -> list[Sighting]:
     with _one_look(lake.settings, at, wait=True), lake.zone(source, zone) as place:
         try:
             moment = _look_until_settled(lake.ledger, at, place)
+            read_manifests(lake.ledger, at, place, moment)
         except FAILS as error:
             _failed(lake.ledger, at, told(error), time.time())
             raise

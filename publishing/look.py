@@ -72,7 +72,7 @@ class Watched:
     @property
     def fingerprint(self) -> str:
         said = [[f.pipeline, f.pattern, f.control] for f in self.feeds]
-        rules = [self.zone.done_marker, self.zone.ignore] if self.zone else []
+        rules = [self.zone.done_marker, self.zone.ignore, self.zone.manifest] if self.zone else []
         return hashlib.sha256(json.dumps([said, rules]).encode()).hexdigest()
 
     @property
@@ -95,7 +95,11 @@ class Watched:
         if self.zone is None:
             return False
         said = [f".{each}" for each in CHECKSUMS] + [self.zone.done_marker, *(feed.control for feed in self.feeds)]
-        return name.endswith(tuple(filter(None, said)))
+        return name.endswith(tuple(filter(None, said))) or self.is_manifest(name)
+
+    def is_manifest(self, name: str) -> bool:
+        """Whether a file lists others."""
+        return self.zone is not None and self.zone.manifest is not None and fnmatchcase(name, self.zone.manifest)
 
     def takers(self, name: str) -> list[Feed]:
         return [] if self.beside(name) else [feed for feed in self.feeds if feed.takes(name)]

@@ -16,7 +16,7 @@ from publishing.ledger import URI, Base
 WAITING = "waiting"  # it settles, or waits to be claimed
 TAKEN = "taken"  # every pipeline that it is for has claimed it
 UNMATCHED = "unmatched"  # no pipeline asks for such a name
-BESIDE = "beside"  # a done-marker or checksum of another file
+BESIDE = "beside"  # a done-marker or checksum of another file, or a manifest that was read
 NO_FILE = "not_a_file"  # a folder, a pipe, a link that leads out
 
 

@@ -14,6 +14,7 @@ from publishing.landing_decisions import standing
 from publishing.ledger import Ledger, Look
 from publishing.look import Feed, Watched, look
 from publishing.zone_files import ZoneFile
+from publishing.zone_manifests import read_manifests
 from resources.zone_memory import MemoryZone
 
 HERE = Location("t.xml")
@@ -43,6 +44,7 @@ class Desk:
         """Looks and claims, as a tick does; the names of each claim."""
         self.now += seconds
         look(self.ledger, self.at, self.memory, self.now)
+        read_manifests(self.ledger, self.at, self.memory, self.now)
         return self.claim(most)
 
     def claim(self, most: int = 50) -> list[list[str]]:

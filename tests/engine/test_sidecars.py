@@ -87,6 +87,29 @@ def test_the_line_of_the_file_counts_among_others(feed: Feed) -> None:
     assert outcome(feed)[0] == "published"
 
 
+def test_a_manifest_says_which_files_are_whole_and_what_is_in_them(feed: Feed) -> None:
+    feed.define(pattern=r".*\.csv")
+    resources = feed.root / "config" / "applications" / "app" / "staging" / "resources" / "zone.xml"
+    resources.write_text(resources.read_text().replace("<landingZone ", '<landingZone manifest="*.manifest" ', 1))
+    good, bad = hashlib.sha256(A).hexdigest(), "0" * 64
+    for name in ("a.csv", "b.csv", "c.csv"):
+        drop(feed, name, A.replace(b"a", name[0].encode()))
+    assert feed.run() == []
+    drop(feed, "monday.manifest", f"{good}  in/a.csv\n{bad}  in/b.csv\n".encode())
+    found = {(b.status, str(b.reason or "").partition(":")[0]): [f.uri[-5:] for f in b.files] for b in feed.run()}
+    assert found == {("published", ""): ["a.csv"], ("held", "checksum"): ["b.csv"]}
+    assert feed.run() == []
+    drop(feed, "tuesday.manifest", b"c.csv\n")
+    assert [(b.status, b.counts.accepted) for b in feed.run()] == [("published", 2)]
+    catalog = feed.catalog()
+    with open_lake(feed.settings, catalog, feed.engine) as lake:
+        assert list(verify(lake, catalog)) == []
+        rebuild(lake, catalog)
+    with open_lake(feed.settings, catalog, feed.engine) as lake:
+        assert list(verify(lake, catalog)) == []
+    assert feed.run() == []
+
+
 def test_a_later_attempt_is_judged_by_the_same_checksum_and_a_release_waives_it(feed: Feed) -> None:
     feed.define(pattern=r".*\.csv")
     drop(feed, "a.csv", A)

@@ -350,3 +350,16 @@ def test_memory_is_bounded_by_pieces_not_by_files(tmp_path: Path) -> None:
         zone.close()
     assert copied.scan.records == 150 * 1024
     assert peak < 16 * CHUNK, "of the server in this process too"
+
+
+@needs_versity
+def test_an_object_without_an_etag_is_an_object(tmp_path: Path) -> None:
+    """Put behind the back of a server that keeps its objects as files."""
+    with versity_server(tmp_path) as s3:
+        s3.bucket("feeds")
+        (tmp_path / "objects" / "feeds" / "a.csv").write_bytes(b"1234")
+        place = S3Zone("s3://feeds", lambda: s3_client(s3.access))
+        (seen,) = place.entries()
+        assert (seen.name, seen.size, place.find("a.csv")) == ("a.csv", 4, seen)
+        assert b"".join(place.read(seen)) == b"1234"
+        assert b"".join(place.read(seen, 2)) == b"34"

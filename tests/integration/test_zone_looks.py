@@ -161,6 +161,48 @@ def test_a_file_waits_for_its_done_marker_whichever_comes_first(desk: Desk) -> N
     assert desk.files()["a.csv.done"] == ("beside", 0)
 
 
+def test_a_file_waits_for_a_manifest_that_names_it_whichever_comes_first(desk: Desk) -> None:
+    desk.zone = replace(desk.zone, manifest="*.lst", settle="2")
+    desk.memory.put("one.lst", b"# of monday\na.csv\n./sub/b c.csv\r\n\n")
+    for name in ("a.csv", "z.csv"):
+        desk.memory.put(name, b"1")
+    assert [desk.look(), desk.look()] == [[], [["a.csv"]]]
+    desk.memory.put("b c.csv", b"1")
+    assert [desk.look(), desk.look(), desk.look()] == [[], [["b c.csv"]], []]
+    desk.memory.put("two.lst", b"z.csv\n")
+    assert [desk.look(), desk.look(), desk.look()] == [[], [["z.csv"]], []]
+    assert {name: state for name, (state, _) in desk.files().items()} == {
+        "a.csv": "taken", "b c.csv": "taken", "z.csv": "taken", "one.lst": "beside", "two.lst": "beside",
+    }  # fmt: skip
+
+
+def test_what_comes_again_waits_for_a_manifest_that_comes_again(desk: Desk) -> None:
+    desk.zone = replace(desk.zone, manifest="SUMS")
+    desk.memory.put("SUMS", f"{'0' * 64}  a.csv\n".encode())
+    desk.memory.put("a.csv", b"1")
+    assert desk.look() == [["a.csv"]]
+    desk.memory.put("a.csv", b"22")
+    assert [desk.look(), desk.look()] == [[], []]
+    desk.memory.put("SUMS", f"{'1' * 64} *a.csv\nMD5 (a.csv) = {'2' * 32}\n".encode())
+    assert desk.look() == [["a.csv"]]
+    with desk.ledger.read() as session:
+        said = session.scalars(select(Look.beside).order_by(Look.id)).all()
+    assert said == [
+        {"sha256": f"{'0' * 64}  a.csv"},
+        {"sha256": f"{'1' * 64} *a.csv", "md5": f"MD5 (a.csv) = {'2' * 32}"},
+    ]
+
+
+def test_every_pipeline_takes_what_a_manifest_names(desk: Desk) -> None:
+    desk.zone = replace(desk.zone, manifest="SUMS")
+    desk.feeds = (Feed("app/one", None), Feed("app/two", r"a.*"))
+    desk.memory.put("a.csv", b"1")
+    desk.memory.put("SUMS", b"a.csv\n")
+    assert desk.look(most=1) == [["a.csv"]]
+    assert desk.look() == [["a.csv"]]
+    assert desk.look() == []
+
+
 def test_checksums_are_no_deliveries_and_what_nobody_asks_for_is_unmatched(desk: Desk) -> None:
     desk.feeds = (Feed("app/feed", r".*\.csv"),)
     for name in ("a.csv", "a.csv.sha256", "a.csv.md5", "readme.txt", "line\nbreak.csv"):

@@ -31,8 +31,8 @@ FREE = {
     ("*", "description"), ("*", "owner"), ("*", "runbook"), ("assignment", "to"), ("escalation", "to"),
     ("steward", "user"), ("errorPolicy", "quarantineTopic"), ("webhook", "url"), ("custom", "mark"),
     ("csv", "nullValues"), ("in", "values"), ("column", "path"), ("csv", "path"), ("json", "path"), ("parquet", "path"),
-    ("landingZone", "doneMarker"), ("landingZone", "ignore"), ("landingZone", "uri"), ("*", "pattern"),
-    ("*", "memberPattern"), ("delivery", "senders"), ("holiday", "name"),
+    ("landingZone", "doneMarker"), ("landingZone", "ignore"), ("landingZone", "manifest"), ("landingZone", "uri"),
+    ("*", "pattern"), ("*", "memberPattern"), ("delivery", "senders"), ("holiday", "name"),
 }  # fmt: skip
 # They do not run in this version, and are read and checked by rules of their own.
 OUTSIDE = {"database", "kafka", "api", "table"}
