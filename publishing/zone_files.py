@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, String
+from sqlalchemy import JSON, BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from publishing.ledger import URI, Base
@@ -55,6 +55,16 @@ class ZoneState(Base):
     failures: Mapped[int]
     retry_at: Mapped[float]
     fault: Mapped[str | None] = mapped_column(String(500))
+
+
+class ManifestLine(Base):
+    """A file that a manifest names and that was not taken yet. `sums`: by algorithm, the line with its checksum."""
+
+    __tablename__ = "manifest_line"
+    zone: Mapped[str] = mapped_column(String(400), primary_key=True)
+    name: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    manifest: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    sums: Mapped[dict[str, str]] = mapped_column(JSON)
 
 
 class LandingDecision(Base):

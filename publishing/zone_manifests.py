@@ -11,29 +11,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import JSON, String, delete, insert, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
 
 from publishing.beside import declared_line
-from publishing.ledger import Base, Ledger
+from publishing.ledger import Ledger
 from publishing.look import SOME, Watched, set_aside, settled, sightings
-from publishing.zone_files import BESIDE
+from publishing.zone_files import BESIDE, ManifestLine
 from resources.zone import ChangedWhileRead, Sighting, Zone
 
 MOST_BYTES = 16 * 1024 * 1024  # of one manifest: what lies beyond is not read
 LONGEST_NAME = 1024
 
 Sums = Mapping[str, str]  # algorithm -> the line of a manifest that has a checksum by it; none where it says the name
-
-
-class ManifestLine(Base):
-    """A file that a manifest names and that no pipeline has taken yet. Memory of a zone, as `zone_file` is."""
-
-    __tablename__ = "manifest_line"
-    zone: Mapped[str] = mapped_column(String(400), primary_key=True)
-    name: Mapped[str] = mapped_column(String(1024), primary_key=True)
-    manifest: Mapped[str] = mapped_column(String(1024), primary_key=True)
-    sums: Mapped[dict[str, str]] = mapped_column(JSON)
 
 
 def read_manifests(ledger: Ledger, at: Watched, place: Zone, moment: float) -> None:
