@@ -177,7 +177,7 @@ def _documents(root: Path) -> Iterator[Path]:
 
 
 def _recounted(batch: BatchEntries) -> None:
-    """Outcomes as they were counted anew after rebuilds of merge targets: the number rises with each count."""
+    """Outcomes as they were counted anew (publishing/recount.py): the number rises with each count."""
     counts = [(match[1], document) for name, document in batch.others.items() if (match := _RECOUNT.fullmatch(name))]
     for _, document in sorted(counts, key=lambda each: each[0]):
         batch.attempts.get(document["attempt"], {})["outcome"] = document["outcome"]

@@ -32,16 +32,19 @@ _RANK = "_rank"
 SUPERSEDED = "datalake.superseded"
 WRITTEN = "datalake.written"
 REBUILT = "datalake.rebuilt"
+TOOK = "datalake.took"  # an attempt that came again took rows of other batches
 
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """`superseded` counts the records of this batch that lost, by arrival. `rebuilt`: the table was made anew."""
+    """`superseded` counts the records of this batch that lost, by arrival. `recount`: what the other batches have there
+    is no longer what they counted, for the table was made anew, or an attempt that came again took rows of theirs.
+    """
 
     version: int | None
     written: int
     superseded: dict[int, int]
-    rebuilt: bool = False
+    recount: bool = False
 
 
 def publish_merge(
@@ -70,9 +73,10 @@ def publish_merge(
             committed_version = snapshot.commit([], [], transactions, given.metadata(pipeline))
             result = MergeResult(committed_version, 0, {})
             return committed_version
-        winners, superseded = _contest(lake, target, snapshot, rows, given)
+        winners, superseded, took = _contest(lake, target, snapshot, rows, given)
         written = sum(item.records for item in winners)
         metadata = {**given.metadata(pipeline), SUPERSEDED: json.dumps(superseded), WRITTEN: str(written)}
+        metadata |= {TOOK: "true"} if took else {}
         failpoints.reached("merge.contested")
         if not written:
             committed_version = snapshot.commit([], [], transactions, metadata)
@@ -84,7 +88,7 @@ def publish_merge(
                 metadata,
             )
         failpoints.reached("merge.committed")
-        result = MergeResult(committed_version, written, superseded)
+        result = MergeResult(committed_version, written, superseded, took)
         return committed_version
 
     until_committed(table, commit)
@@ -94,13 +98,15 @@ def publish_merge(
 def _recorded(version: int, info: Mapping[str, Any]) -> MergeResult:
     """What the commit says of itself: a retry after a crash counts as the first run did."""
     lost = {int(k): int(v) for k, v in json.loads(info.get(SUPERSEDED, "{}")).items()}
-    return MergeResult(version, int(info.get(WRITTEN, 0)), lost, REBUILT in info)
+    return MergeResult(version, int(info.get(WRITTEN, 0)), lost, REBUILT in info or TOOK in info)
 
 
 def _contest(
     lake: Lake, target: CheckedTarget, snapshot: Snapshot, files: Sequence[DataFile], given: Publication
-) -> tuple[list[DataFile], dict[int, int]]:
-    """Writes the winning rows aside; returns their files and the losers of this batch by arrival."""
+) -> tuple[list[DataFile], dict[int, int], bool]:
+    """Writes the winning rows aside; returns their files, the losers of this batch by arrival, and, of an attempt that
+    comes again, whether rows of other batches give way. A first one is newer, and what they counted was so before it.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -110,11 +116,9 @@ def _contest(
     staged: Any = session.read.parquet(*[str(given.staged / item.path) for item in files])
     fresh = staged.select(*narrow).withColumn(_NEW, F.lit(1))
     contest: Any = fresh
-    live = snapshot.files()
+    live = [(str(snapshot.root / item.path), dict(item.partition)) for item in snapshot.files()]
     if live:
-        held = read_table_columns(
-            session, [(str(snapshot.root / i.path), dict(i.partition)) for i in live], _types(target, narrow)
-        )
+        held = read_table_columns(session, live, _types(target, narrow))
         held = held.join(fresh.select(*keys).distinct(), keys, "left_semi")
         held = held.join(fresh.select(f.RECORD_ID), [f.RECORD_ID], "left_anti").select(*narrow)
         contest = fresh.unionByName(held.withColumn(_NEW, F.lit(0)))
@@ -129,7 +133,12 @@ def _contest(
         lost_ids = session.read.parquet(str(root / "losers")).select(f.RECORD_ID)
         rows = staged.join(lost_ids, [f.RECORD_ID], "left_anti")
     rows.select(*target_columns(target)).write.parquet(str(root / "winners"))
-    return staged_files(given.staged, root / "winners"), _by_arrival(root, lost)
+    took = False
+    if live and given.manifest.attempt > 1:
+        others = read_table_columns(session, live, _types(target, [*keys, f.BATCH_ID]))
+        others = others.where(~F.col(f.BATCH_ID).isin(given.batch.id, *given.replays))
+        took = bool(others.join(rows.select(*keys), keys, "left_semi").limit(1).count())
+    return staged_files(given.staged, root / "winners"), _by_arrival(root, lost), took
 
 
 def _by_arrival(root: Path, files: Sequence[DataFile]) -> dict[int, int]:
@@ -144,7 +153,7 @@ def _by_arrival(root: Path, files: Sequence[DataFile]) -> dict[int, int]:
 
 def _types(target: CheckedTarget, names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, engine type) of columns of the target table."""
-    platform = {f.ARRIVAL: "bigint", f.SOURCE_RECORD: "bigint", f.RECORD_ID: "string"}
+    platform = {f.ARRIVAL: "bigint", f.SOURCE_RECORD: "bigint", f.RECORD_ID: "string", f.BATCH_ID: "string"}
     own = {c.name: str(c.type) for c in target.dataset.columns}
     return [(name, own.get(name) or platform[name]) for name in names]
 

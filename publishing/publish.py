@@ -14,7 +14,8 @@ from publishing.ledger import Attempt, Batch, LandedFile
 from publishing.manifest import FileCounts, Manifest
 from publishing.merge import MergeResult, publish_merge, rebuild_needed, without_key
 from publishing.outcome import BatchOutcome, CheckOutcome, FileOutcome, QuarantineOutcome, TargetOutcome
-from publishing.rebuild_merge import rebuild_cost, rebuild_for, recount
+from publishing.rebuild_merge import rebuild_cost, rebuild_for
+from publishing.recount import recount
 from publishing.taken import follows_merge, lost_everywhere
 from publishing.targets import (
     Publication,
@@ -97,7 +98,7 @@ def publish_targets(
                 if rebuild_needed(lake, target, position, rows, given):
                     rebuild_for(lake, pipeline, position, rows, given)
                 merged = publish_merge(lake, pipeline, target, rows, given)
-                if merged.rebuilt:
+                if merged.recount:
                     recount(lake, pipeline, target)
                 merges[position] = merged
                 version, written = merged.version, merged.written

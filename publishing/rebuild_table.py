@@ -32,11 +32,11 @@ from publishing.rebuild_merge import (
     Cost,
     computed,
     rebuild_merge,
-    recount,
     replayed_by,
     standing_in,
 )
 from publishing.rebuild_standing import standing_transactions
+from publishing.recount import recount
 from publishing.targets import replaces_unit, target_schema, unit_name
 from resources.durable import fsync
 from resources.lake_table import DataFile, LakeTable, Snapshot, describe_parquet

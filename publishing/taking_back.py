@@ -33,7 +33,8 @@ from publishing.lake import Lake
 from publishing.ledger import Attempt, Batch, Delivery, LandedFile, now
 from publishing.quarantine import HELD, OPEN, REPLAYED, RESOLVED, SUPERSEDED
 from publishing.quarantined import refresh
-from publishing.rebuild_merge import rebuild_merge, recount
+from publishing.rebuild_merge import rebuild_merge
+from publishing.recount import recount
 from publishing.replay import REPLAY
 from publishing.restate import restate, to_state
 from publishing.targets import in_order, rows_out, unit_name
