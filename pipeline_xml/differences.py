@@ -14,6 +14,7 @@ from pipeline_xml.checked import Catalog, CheckedPipeline, CheckedSource, Checke
 from pipeline_xml.contract import Field
 from pipeline_xml.differences_jobs import job_changes
 from pipeline_xml.model import HiveTarget
+from pipeline_xml.versioned import is_greater, versioned
 
 Asset = tuple[str, str, str]
 
@@ -49,6 +50,7 @@ def _tables(old: Catalog, new: Catalog) -> Iterator[Change]:
         name, readers = ".".join(asset), readers_of(old, asset)
         if asset in after:
             yield from _target(name, readers, target, after[asset][1])
+            yield from _unversioned(name, (pipeline, target), after[asset])
         elif pipeline.key in kept or pipeline.key not in _unchecked(old, new):
             yield Change(True, name, "is not written any more", _named(readers, None))
         else:
@@ -87,6 +89,17 @@ def _target(name: str, readers: Mapping[str, set[str]], old: CheckedTarget, new:
     if isinstance(first, HiveTarget) and isinstance(second, HiveTarget) and first.partition_by != second.partition_by:
         what = f"partitions by {_list(first.partition_by)} became {_list(second.partition_by)}"
         yield Change(True, name, f"{what}: the table has to be made anew", everybody)
+
+
+def _unversioned(
+    name: str, old: tuple[CheckedPipeline, CheckedTarget], new: tuple[CheckedPipeline, CheckedTarget]
+) -> Iterator[Change]:
+    """Columns that go without a greater version: the table takes no batch until there is one."""
+    gone = [column for column in old[1].dataset.names if column not in new[1].dataset.names]
+    was, now = versioned(*old), versioned(*new)
+    if gone and isinstance(new[1].target, HiveTarget) and not is_greater(now.version, was.version):
+        until = f"until the {now.named}, {now.version} now, is above {was.version}"
+        yield Change(True, name, f"batches without {_list(gone)} are held {until}")
 
 
 def _list(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
+from pipeline_xml.versioned import versioned
 from processing import frame as f
 from processing.compute import target_columns
 from processing.read_table import read_table_columns
@@ -54,9 +55,8 @@ def publish_merge(
     chosen = target.target
     assert isinstance(chosen, HiveTarget)  # noqa: S101 - the caller chose by mode
     table = lake.table(target.asset)
-    table.open_or_create(
-        target_schema(pipeline, target), chosen.partition_by, pipeline.pipeline.metadata.description
-    )
+    description = pipeline.pipeline.metadata.description
+    table.open_or_create(target_schema(pipeline, target), chosen.partition_by, description, versioned(pipeline, target))
     name, version = given.transaction
     result = MergeResult(None, 0, {})
 
@@ -82,7 +82,7 @@ def publish_merge(
             committed_version = snapshot.commit([], [], transactions, metadata)
         else:
             committed_version = snapshot.merge(
-                stream_of(given.staged, winners, target_schema(pipeline, target)),
+                _whole(stream_of(given.staged, winners, target_schema(pipeline, target)), snapshot.schema()),
                 target.keys,
                 transactions,
                 metadata,
@@ -170,6 +170,23 @@ def stream_of(root: Path, files: Sequence[DataFile], schema: Any) -> Any:
                     yield from pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_batches()
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _whole(rows: Any, schema: Any) -> Any:
+    """The stream with the columns that left the contract, as nulls: a merge would leave there what it updates."""
+    import pyarrow as pa
+
+    left = [field for field in schema if field.name not in rows.schema.names]
+    if not left:
+        return rows
+    whole = pa.schema([*rows.schema, *left])
+
+    def batches() -> Any:
+        for batch in rows:
+            nulls = [pa.nulls(batch.num_rows, field.type) for field in left]
+            yield pa.RecordBatch.from_arrays([*batch.columns, *nulls], schema=whole)
+
+    return pa.RecordBatchReader.from_batches(whole, batches())
 
 
 def without_key(target: CheckedTarget, files: Sequence[DataFile], given: Publication) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import CsvTarget, HiveTarget
+from pipeline_xml.versioned import versioned
 from publishing.decide import REBUILD
 from publishing.export import export_csv, export_folder, require_place
 from publishing.lake import Lake
@@ -45,14 +47,19 @@ def unfit(
             continue
         table = lake.table(target.asset)
         grows = chosen.schema_evolution == "addColumns"
-        if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by, grows)):
+        fits = partial(table.drift, target_schema(pipeline, target), chosen.partition_by, grows)
+        if table.exists and (drift := fits(versioned(pipeline, target))):
             return f"{DRIFT}: {'/'.join(target.asset)}: {drift}"
         if chosen.mode == "merge" and (number := without_key(target, files_of(given.manifest, position), given)):
             keys = ", ".join(target.keys)
             return f"merge_keys: {number} rows of '{target.dataset.name}' have no {keys}, by which they are merged"
-        if chosen.mode != "merge" or REBUILD in waived:
+        if chosen.mode != "merge" or not (
+            why := rebuild_needed(lake, target, position, files_of(given.manifest, position), given)
+        ):
             continue
-        if why := rebuild_needed(lake, target, position, files_of(given.manifest, position), given):
+        if drift := fits():
+            return f"{DRIFT}: {'/'.join(target.asset)} has to be rebuilt, as {why}: {drift}"
+        if REBUILD not in waived:
             cost = rebuild_cost(lake, pipeline, target)
             return f"{REBUILD}: {why}, and a merge target forgets a row only by being rebuilt: {cost}"
     return None

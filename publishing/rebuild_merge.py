@@ -122,7 +122,7 @@ def rebuild_merge(
     standing: list[Batch] = []
     try:
         if not done(table.snapshot()):
-            _require_columns(pipeline, target, table)
+            require_columns(pipeline, target, table)
             table.add_columns(target_schema(pipeline, target))
             root.mkdir(parents=True)
             rows = [fresh] if fresh is not None else []
@@ -196,10 +196,10 @@ def _unreadable(batch: Batch, error: UpstreamFileGone) -> CannotRebuild:
     return CannotRebuild(f"{batch.key} cannot be computed again: {error}; un-publish it too, and read the table anew")
 
 
-def _require_columns(pipeline: CheckedPipeline, target: CheckedTarget, table: LakeTable) -> None:
+def require_columns(pipeline: CheckedPipeline, target: CheckedTarget, table: LakeTable) -> None:
     """CannotRebuild where the table cannot take what is computed under the definition of now."""
     chosen = target.target
-    assert isinstance(chosen, HiveTarget)  # noqa: S101 - only those merge
+    assert isinstance(chosen, HiveTarget)  # noqa: S101 - csv targets are no tables
     grows = chosen.schema_evolution == "addColumns"
     if table.exists and (drift := table.drift(target_schema(pipeline, target), chosen.partition_by, grows)):
         name = "/".join(target.asset)
@@ -211,7 +211,7 @@ def require_rebuild(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget
 
     Asked before anything is decided: a rebuild that cannot be done holds up all that comes after it.
     """
-    _require_columns(pipeline, target, lake.table(target.asset))
+    require_columns(pipeline, target, lake.table(target.asset))
     for batch in _that_stand(lake, pipeline, target):
         if batch.origin == "table" and batch.id not in without:
             try:

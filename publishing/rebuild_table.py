@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
+from pipeline_xml.versioned import versioned
 from processing import frame as f
 from publishing import failpoints
 from publishing.commit import until_committed
@@ -33,6 +34,7 @@ from publishing.rebuild_merge import (
     computed,
     rebuild_merge,
     replayed_by,
+    require_columns,
     standing_in,
 )
 from publishing.rebuild_standing import standing_transactions
@@ -143,7 +145,9 @@ def _made_aside(lake: Lake, pipeline: CheckedPipeline, target: CheckedTarget, ro
     made = LakeTable(root)
     assert isinstance(target.target, HiveTarget)  # noqa: S101 - only tables are rebuilt
     description = pipeline.pipeline.metadata.description
-    snapshot = made.open_or_create(target_schema(pipeline, target), target.target.partition_by, description)
+    snapshot = made.open_or_create(
+        target_schema(pipeline, target), target.target.partition_by, description, versioned(pipeline, target)
+    )
     with lake.ledger.read() as session:
         transactions = standing_transactions(session, pipeline, target).transactions
     if transactions:
@@ -158,6 +162,8 @@ def _rebuild(lake: Lake, pipeline: CheckedPipeline, position: int, table: LakeTa
     if target.target.mode == "merge":
         rebuild_merge(lake, pipeline, position, lambda _: {REBUILDS: number}, lambda _: metadata, into=table)
         return table.snapshot().version
+    require_columns(pipeline, target, table)
+    table.add_columns(target_schema(pipeline, target))
     root = lake.staged_root(pipeline.key, f"rebuild-{uuid.uuid4().hex}", 0)
     batches = _standing(lake, pipeline, target, table)
     try:

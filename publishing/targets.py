@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline_xml.checked import CheckedPipeline, CheckedTarget
 from pipeline_xml.model import HiveTarget
+from pipeline_xml.versioned import versioned
 from processing import frame as f
 from processing.compute import target_columns
 from publishing import failpoints
@@ -107,9 +108,8 @@ def publish_table(
     """
     chosen = target.target
     assert isinstance(chosen, HiveTarget)  # noqa: S101 - csv targets are exported, not published
-    table.open_or_create(
-        target_schema(pipeline, target), chosen.partition_by, pipeline.pipeline.metadata.description
-    )
+    description = pipeline.pipeline.metadata.description
+    table.open_or_create(target_schema(pipeline, target), chosen.partition_by, description, versioned(pipeline, target))
     name, version = given.transaction
     rows_of = _unit(target, given.batch)
     unit = unit_name(target, given.batch)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pipeline_xml.system_columns import SYSTEM_COLUMNS
+from pipeline_xml.versioned import Versioned
 from processing.frame import BATCH_ID, BUSINESS_DATE, RECORD_ID
 from resources.durable import fsync, make_folder, sync_commit
 from resources.failures import Transient
+from resources.table_columns import remembered, to_remember, why_not_gone
 from resources.table_log import all_transactions
 
 if TYPE_CHECKING:
@@ -82,6 +84,10 @@ class Snapshot:
     @property
     def partition_by(self) -> list[str]:
         return list(self._table.metadata().partition_columns)
+
+    @property
+    def properties(self) -> dict[str, str | None]:
+        return dict(self._table.metadata().configuration)
 
     def schema(self) -> pa.Schema:
         import pyarrow as pa
@@ -274,8 +280,13 @@ class LakeTable:
 
         return Snapshot(self.root, DeltaTable(str(self.root), version=version))
 
-    def open_or_create(self, schema: pa.Schema, partition_by: Sequence[str], description: str) -> Snapshot:
-        """Creates an empty table where there is none: all columns nullable, statistics on the identity columns."""
+    def open_or_create(
+        self, schema: pa.Schema, partition_by: Sequence[str], description: str, now: Versioned | None = None
+    ) -> Snapshot:
+        """Creates an empty table where there is none: all columns nullable, statistics on the identity columns.
+
+        With `now` the table remembers by which version of its contract it is written, before rows of it come.
+        """
         import pyarrow as pa
         from deltalake import DeltaTable
 
@@ -283,38 +294,64 @@ class LakeTable:
             make_folder(self.root)
             nullable = pa.schema([f.with_nullable(True) for f in schema])
             skipping = [c for c in SKIPPING_COLUMNS if c in schema.names and c not in partition_by]
+            properties = {"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else {}
+            if now is not None:
+                properties |= to_remember(None, now, (), ()).property
             DeltaTable.create(
                 str(self.root),
                 nullable,
                 mode="ignore",
                 partition_by=list(partition_by),
                 description=description,
-                configuration={"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else None,
+                configuration=properties or None,
+                raise_if_key_not_exists=False,  # a property of the platform's own
             )
             fsync(self.root)
             self._on_disk()
-        return self.add_columns(schema)
+        snapshot = self.add_columns(schema)
+        return snapshot if now is None else self._remember(snapshot, schema, now)
+
+    def _remember(self, snapshot: Snapshot, schema: pa.Schema, now: Versioned) -> Snapshot:
+        from deltalake import CommitProperties
+        from deltalake.exceptions import CommitFailedError
+
+        before = remembered(snapshot.properties)
+        after = to_remember(before, now, snapshot.schema().names, schema.names)
+        if after == before:
+            return snapshot
+        once = CommitProperties(max_commit_retries=0)
+        try:
+            snapshot._table.alter.set_table_properties(after.property, False, commit_properties=once)
+        except CommitFailedError as error:
+            raise CommitConflict(f"{self.root.name}: version {snapshot.version} is no longer the newest") from error
+        return self._on_disk()
 
     def _on_disk(self) -> Snapshot:
         newest = self.snapshot()
         sync_commit(self.root, newest.version)
         return newest
 
-    def drift(self, schema: pa.Schema, partition_by: Sequence[str], grows: bool) -> str | None:
+    def drift(
+        self, schema: pa.Schema, partition_by: Sequence[str], grows: bool, now: Versioned | None = None
+    ) -> str | None:
         """Why rows of the schema do not fit the table: a type, a missing column, other partitions. None where they do.
 
         A column that the table lacks is no drift where the table `grows`: then it is added, as the platform's own are.
+        One that the rows lack is none where `now` is a greater version than the table was last published with.
         """
         from deltalake import Schema
 
         snapshot = self.snapshot()
-        have = {f.name: f.type for f in snapshot._table.schema().fields}
+        fields = snapshot._table.schema().fields
+        have = {f.name: f.type for f in fields}
         want = {f.name: f.type for f in Schema.from_arrow(schema).fields}
         found = []
         if changed := [name for name in want if name in have and have[name] != want[name]]:
-            found.append(f"the type of {', '.join(changed)} changed")
-        if dropped := [name for name in have if name not in want]:
-            found.append(f"{', '.join(dropped)} of the table are gone")
+            found.append(f"the type of {', '.join(changed)} changed, which no version lets it: name it otherwise")
+        fixed = [*snapshot.partition_by, *(f.name for f in fields if not f.nullable)]
+        dropped = [name for name in have if name not in want]
+        if why := why_not_gone(dropped, remembered(snapshot.properties), now, fixed):
+            found.append(why)
         fresh = [name for name in want if name not in have and name not in SYSTEM_COLUMNS]
         if fresh and not grows:
             found.append(f"the table has no {', '.join(fresh)}; schemaEvolution=\"addColumns\" on the target adds them")

@@ -12,7 +12,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 ROOMS = ("processing", "resources", "publishing", "stewardship", "sensors", "datalake_assets", "command_line")
 PLACE = PROJECT / "resources" / "lake_table.py"  # where the library is told to commit
-COMMITS = ("create_write_transaction", "write_deltalake", "compact", "merge")
+COMMITS = ("create_write_transaction", "write_deltalake", "compact", "merge", "set_table_properties")
 NEVER = ("restore", "vacuum", "z_order", "repair")  # of a DeltaTable; what they leave behind is not ours to explain
 
 

@@ -44,6 +44,17 @@ def test_a_column_that_nobody_writes_any_more(tmp_path: Path) -> None:
     assert Change(True, MERGED, "column region is gone", ("lender/exposure",)) in found
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_column_that_goes_asks_for_a_greater_version(tmp_path: Path, version: str) -> None:
+    contract = json.loads((CASE / CONTRACT).read_text())
+    assert contract.get("x-version", "1") == "1"
+    text = json.dumps({**contract, "x-version": version})
+    edits = (STAGING, 'name="yearly_interest"', 'name="interest"'), (CONTRACT, (CASE / CONTRACT).read_text(), text)
+    asked = [c.what for c in changed(tmp_path, *edits) if c.subject == TABLE and "are held until" in c.what]
+    said = f"batches without yearly_interest are held until the x-version of {CONTRACT}, 1 now, is above 1"
+    assert asked == ([said] if version == "1" else [])
+
+
 def test_a_step_that_makes_the_same_columns_changes_nothing_for_others(tmp_path: Path) -> None:
     assert changed(tmp_path, (STANDARD, 'keepLast="2"', 'keepLast="3"')) == ()
 
