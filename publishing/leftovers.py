@@ -151,7 +151,8 @@ def _tables(search: _Search) -> Found:
 
 
 def _raw(search: _Search) -> Found:
-    for path in sorted((search.root / "raw").rglob(".copy-*")):
+    raw = search.root / "raw"
+    for path in sorted([*raw.rglob(".copy-*"), *raw.rglob("..copy-*")]):  # a copy, its mark, and a mark half written
         pipeline = str(path.parent.relative_to(search.root / "raw"))
         if search.old(path) and search.alone(pipeline):
             yield "raw_copy", path

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from publishing.lake import open_lake
 from publishing.ledger import Batch
 from publishing.leftovers import KINDS, Swept, sweep
+from publishing.raw import SYNCED, WORKING
 from publishing.table_files import UnknownLog, unreferenced
 from resources.engine import Engine
 from tests.promised_feed import APPEND, Feed
@@ -91,6 +92,15 @@ def test_each_kind_is_found_and_removed_once_it_is_old(feed: Feed, kind: str) ->
     assert (done.by_kind(), done.size, list(done.left)) == ({kind: 1}, 4, [])
     assert not path.exists()
     assert feed.rows("staging.feed", "id") == ["a"]
+
+
+def test_all_that_is_left_of_a_copy_is_removed(feed: Feed) -> None:
+    path = leave(feed, "raw_copy")
+    for name in (f"{path.name}{SYNCED}", f".{path.name}{SYNCED}.{'e' * 32}", f"{path.name}{WORKING}"):
+        path.with_name(name).write_bytes(b"1")
+    age(feed, 7200)
+    assert swept(feed).by_kind() == {"raw_copy": 4}
+    assert [each.name for each in path.parent.iterdir() if each.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("kind", ["table_file", "staged", "export"])

@@ -195,7 +195,7 @@ def test_one_batch_raises(tmp_path: Path) -> None:
     assert [(b["status"], b["transient"]) for b in found] == [("failed", False), ("published", False)]
     assert str(found[0]["reason"]).startswith("ExportExists: ")
     assert feed.statuses() == ["published", "failed", "published"]
-    assert feed.rows("staging.feed", "id") == ["a", "b", "x"]
+    assert feed.rows("staging.feed", "id") == ["b", "x"], "an export that may not be is known before a table takes rows"
     feed.define(MERGE + export.replace("error", "append"), pattern=f".*_{DATED}.csv")
     (again,) = run(feed)
     assert (again["status"], again["files"][0]["status"]) == ("published", "published")

@@ -275,6 +275,12 @@ def _killed(tmp_path: Path, kind: str, place: Place) -> tuple[Feed, dict[str, st
     return feed, secret
 
 
+def stored_in(feed: Feed) -> list[Path]:
+    """What lies in raw, but for a mark that the kill left half written, which `lake ledger sweep` removes."""
+    found = (feed.settings.data / "raw" / "app" / "feed").iterdir()
+    return [each for each in found if not each.name.startswith("..copy-")]
+
+
 @pytest.mark.parametrize("kind", [OPENSSH, "s3"])
 def test_copy_killed_on_its_way(tmp_path: Path, kind: str) -> None:
     """A run is killed when it has copied 60 % of a large file from SFTP or S3
@@ -288,7 +294,7 @@ def test_copy_killed_on_its_way(tmp_path: Path, kind: str) -> None:
         assert [batch["status"] for batch in child.ended()] == ["published"]
         assert [int(line) >= 2 * CHUNK for line in noted.read_text().split()] == [True]
     content = records(5 * CHUNK)
-    (stored,) = (feed.settings.data / "raw" / "app" / "feed").iterdir()
+    (stored,) = stored_in(feed)
     assert stored.name == hashlib.sha256(stored.read_bytes()).hexdigest() == hashlib.sha256(content).hexdigest()
     assert len(feed.rows("staging.feed", "id")) == content.count(b"\n") - 1
     assert agrees(feed)
@@ -311,7 +317,7 @@ def test_copy_killed_and_sent_again(tmp_path: Path, kind: str) -> None:
         assert statuses == ["published"]
     with open_lake(feed.settings, feed.catalog(), feed.engine) as lake, lake.ledger.read() as session:
         assert [look.outcome for look in session.query(Look).order_by(Look.id)] == ["changed", None]
-    (stored,) = (feed.settings.data / "raw" / "app" / "feed").iterdir()
+    (stored,) = stored_in(feed)
     assert stored.name == hashlib.sha256(content).hexdigest()
     assert {name[0] for name in feed.rows("staging.feed", "id")} == {"b"}
     assert agrees(feed)
