@@ -77,6 +77,8 @@ def outcomes(world: World, injections: Iterable[Injection], through: Through | N
 
     with multiprocessing.get_context("fork").Pool(WORKERS, initializer=take) as pool:
         yield from pool.imap_unordered(_inject, injections)
+        pool.close()
+        pool.join()  # to end its workers by force may wait for ever: one waits for a lock that another died with
 
 
 def _inject(injection: Injection) -> Outcome:
