@@ -100,7 +100,7 @@ def _tick(kind: str, folder: Path, files: int, looks: int) -> None:
         for _ in range(NEW):
             (server.root / f"new_{uuid.uuid4().hex}.csv").write_bytes(b"id,v\n1,2\n")
         command = [sys.executable, "-m", "benchmarks.landing", "ticked", kind, str(folder)]
-        print(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        print(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
 
 
 def _ticked(folder: Path) -> None:
