@@ -32,7 +32,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from publishing.ledger_errors import REBUILD, LedgerGone, named
 from resources.settings import Settings
 
-HEAD = "0012"
+HEAD = "0013"
 BUSY_SECONDS = 30  # how long a transaction waits for another connection of SQLite
 URI = String(2048).with_variant(String(8192), "postgresql")  # which measures: a key of S3 is quoted, three for one byte
 LOCK = 7_201_611  # the advisory lock of PostgreSQL that every writing transaction takes

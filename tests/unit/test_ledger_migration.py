@@ -11,8 +11,9 @@ from pathlib import Path
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+import publishing.ledger
 from publishing.decisions import Correction
-from publishing.ledger import Base, Ledger
+from publishing.ledger import HEAD, Base, Ledger
 from publishing.outbox import OutboxMessage
 from publishing.zone_files import LandingDecision
 from stewardship.stores import Audit
@@ -45,6 +46,12 @@ def test_models_and_migrations_agree(tmp_path: Path) -> None:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert set(TABLES_BESIDE) <= set(Base.metadata.tables)
     ledger.close()
+
+
+def test_a_ledger_of_today_is_not_migrated_again() -> None:
+    """What HEAD names is the newest revision: else each opening would wait for whoever writes."""
+    revisions = Path(publishing.ledger.__file__).with_name("revisions").glob("[0-9]*.py")
+    assert max(path.name[:4] for path in revisions) == HEAD
 
 
 def test_a_crash_while_migrating_leaves_nothing_half_made(tmp_path: Path) -> None:
