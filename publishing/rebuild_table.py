@@ -164,6 +164,7 @@ def _rebuild(lake: Lake, pipeline: CheckedPipeline, position: int, table: LakeTa
         return table.snapshot().version
     require_columns(pipeline, target, table)
     table.add_columns(target_schema(pipeline, target))
+    looked = table.snapshot().version
     root = lake.staged_root(pipeline.key, f"rebuild-{uuid.uuid4().hex}", 0)
     batches = _standing(lake, pipeline, target, table)
     try:
@@ -175,6 +176,9 @@ def _rebuild(lake: Lake, pipeline: CheckedPipeline, position: int, table: LakeTa
         failpoints.reached("rebuild.linked")
 
         def commit(snapshot: Snapshot) -> int:
+            if snapshot.version != looked:  # by another machine, whose rows are in none of what was computed
+                told = f"{table.root.name} got a commit while it was computed; nothing was done: run it again"
+                raise CannotRebuild(told)
             return snapshot.commit(placed, snapshot.files(), {REBUILDS: number}, {**metadata, **_METADATA})
 
         version = until_committed(table, commit)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from publishing import failpoints
 from publishing.verify import verify
@@ -175,3 +176,23 @@ def test_a_table_that_lost_its_log_alone_is_made_again_once_its_folder_is_out_of
     made_again(feed)
     assert table_of(feed) == before
     assert agrees(feed) == []
+
+
+def test_a_commit_that_comes_while_it_is_computed_is_not_taken_away(
+    feed: StewardFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another machine, whose locks are its own."""
+    lived(feed, "append")
+
+    def commits(name: str) -> None:
+        if name == "rebuild.linked":
+            DeltaTable(str(feed.folder("staging.feed"))).optimize.compact()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(failpoints, "reached", commits)
+        before = table_of(feed)
+        with pytest.raises(Refused, match="got a commit while it was computed"):
+            made_again(feed)
+    assert table_of(feed) == before
+    made_again(feed)
+    assert table_of(feed) == before
