@@ -144,19 +144,26 @@ def define(guess: Guess, file_name: str, app: str, pipeline: str) -> Definition:
 
 
 def _contract(guess: Guess, pipeline: str, file_name: str) -> str:
-    document: dict[str, Any] = {
-        "title": pipeline,
-        "description": f"Inferred by `lake new` from {guess.records:,} records of one file named like {file_name}: "
-        "a guess, to be read and corrected by who knows the feed.",
-        "type": "object",
-        "x-version": "1",
-    }
-    if guess.primary_key:
-        document["x-primaryKey"] = list(guess.primary_key)
-    document["required"] = [c.name for c in guess.columns if c.required]
     names = dict(zip([c.name for c in guess.columns], guess.written, strict=False))
-    document["properties"] = {c.name: field_spec(c, names.get(c.name, c.name)) for c in guess.columns}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    fields = {
+        "required": [c.name for c in guess.columns if c.required],
+        "properties": {c.name: field_spec(c, names.get(c.name, c.name)) for c in guess.columns},
+    }
+    return contract_text(pipeline, inferred(guess.records, file_name), guess.primary_key, fields)
+
+
+def inferred(records: int, file_name: str) -> str:
+    """What is said of a contract that was guessed from a sample."""
+    told = f"Inferred by `lake new` from {records:,} records of one file named like {file_name}"
+    return f"{told}: a guess, to be read and corrected by who knows the feed."
+
+
+def contract_text(title: str, description: str, key: Sequence[str], rest: Mapping[str, Any]) -> str:
+    """A JSON Schema as it is written; `rest` are its fields and what else there is to say."""
+    head: dict[str, Any] = {"title": title, "description": description, "type": "object", "x-version": "1"}
+    if key:
+        head["x-primaryKey"] = list(key)
+    return json.dumps(head | dict(rest), indent=2, ensure_ascii=False) + "\n"
 
 
 def field_spec(column: ColumnGuess, written: str) -> dict[str, Any]:

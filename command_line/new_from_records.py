@@ -16,7 +16,16 @@ from xml.sax.saxutils import escape, quoteattr
 
 from rich.console import Console
 
-from command_line.new import CannotWrite, field_spec, identifier, landing_resources, name_pattern, print_columns
+from command_line.new import (
+    CannotWrite,
+    contract_text,
+    field_spec,
+    identifier,
+    inferred,
+    landing_resources,
+    name_pattern,
+    print_columns,
+)
 from pipeline_xml.problems import Problem
 from pipeline_xml.system_columns import SYSTEM_COLUMNS
 from processing.infer_columns import ColumnGuess
@@ -84,16 +93,7 @@ def _made(guess: RecordsGuess, file: Path, root: Path, app: str, pipeline: str) 
 
 
 def _contract(guess: RecordsGuess, pipeline: str, file_name: str) -> str:
-    document: dict[str, Any] = {
-        "title": pipeline,
-        "description": f"Inferred by `lake new` from {guess.records:,} records of one file named like {file_name}: "
-        "a guess, to be read and corrected by who knows the feed.",
-        "type": "object",
-        "x-version": "1",
-    }
-    if guess.primary_key:
-        document["x-primaryKey"] = list(guess.primary_key)
-    return json.dumps(document | _object(guess.fields), indent=2, ensure_ascii=False) + "\n"
+    return contract_text(pipeline, inferred(guess.records, file_name), guess.primary_key, _object(guess.fields))
 
 
 def _object(fields: Sequence[FieldGuess]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from command_line.new import CannotWrite, field_spec, print_columns
+from command_line.new import CannotWrite, contract_text, field_spec, print_columns
 from pipeline_xml.problems import Problem
 from pipeline_xml.system_columns import SYSTEM_COLUMNS
 from processing.infer import primary_key
@@ -138,20 +138,13 @@ def _read(settings: Settings, root: Path, asset: tuple[str, str, str]) -> tuple[
 
 
 def _contract(made: MadeFromTable) -> str:
-    document: dict[str, Any] = {
-        "title": made.pipeline,
-        "description": f"From {made.rows:,} of {made.total:,} rows of {made.table}: to be read and corrected by who "
-        "knows the data.",
-        "type": "object",
-        "x-version": "1",
+    told = f"From {made.rows:,} of {made.total:,} rows of {made.table}: to be read and corrected by who knows the data."
+    fields = {
+        **({"x-orderBy": [made.order]} if made.order else {}),
+        "required": [c.name for c in made.columns if c.required],
+        "properties": {c.name: field_spec(c, c.name) for c in made.columns},
     }
-    if made.key:
-        document["x-primaryKey"] = list(made.key)
-    if made.order:
-        document["x-orderBy"] = [made.order]
-    document["required"] = [c.name for c in made.columns if c.required]
-    document["properties"] = {c.name: field_spec(c, c.name) for c in made.columns}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return contract_text(made.pipeline, told, made.key, fields)
 
 
 def _pipeline(made: MadeFromTable, asset: tuple[str, str, str]) -> str:

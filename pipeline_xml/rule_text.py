@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
 
 from pipeline_xml.place import items
 from pipeline_xml.types import DataType
@@ -46,6 +48,21 @@ def literal(text: str, kind: DataType, attribute: str) -> str:
     except ValueError:
         raise wrong from None
     return f"date '{moment.isoformat()}'" if kind.kind == "date" else f"timestamp '{moment:%Y-%m-%d %H:%M:%S}'"
+
+
+def json_literal(value: Any, kind: DataType, argument: str, valid: str) -> str:
+    """A JSON value as a literal that compares with a column of that type; BadRule with `valid` where it is none."""
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif isinstance(value, int | Decimal):
+        text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    elif isinstance(value, str):
+        text = value
+    else:
+        raise BadRule(valid, argument)
+    if kind.kind == "string":
+        return quoted(text)  # as it stands: spaces at its ends count
+    return literal(text, kind, argument)
 
 
 def name(column: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pipeline_xml.rule_text import BadRule, literal, name, quoted
+from pipeline_xml.rule_text import BadRule, json_literal, name
 from pipeline_xml.types import DataType
 
 CONDITION, PARSER = "row_condition", "condition_parser"
@@ -94,16 +94,7 @@ def _comparison(column: str, sign: Any, parameter: Any, scope: Scope) -> str:
 
 
 def _value(value: Any, kind: DataType) -> str:
-    """A JSON value as a literal that compares with a column of that type."""
-    if isinstance(value, bool):
-        text = "true" if value else "false"
-    elif isinstance(value, int | Decimal):
-        text = format(value, "f") if isinstance(value, Decimal) else str(value)
-    elif isinstance(value, str):
-        text = value
-    else:
-        raise BadRule("a column is compared with a text, a number or a boolean", CONDITION)
-    return quoted(text) if kind.kind == "string" else literal(text, kind, CONDITION)
+    return json_literal(value, kind, CONDITION, "a column is compared with a text, a number or a boolean")
 
 
 def _known(column: str, scope: Scope) -> str:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Any
 
-from pipeline_xml.rule_text import BadRule, literal, name, quoted
+from pipeline_xml.rule_text import BadRule, json_literal, name, quoted
 from pipeline_xml.types import INT, DataType
 
 Arguments = Mapping[str, Any]
@@ -43,18 +43,7 @@ def columns_of(arguments: Arguments) -> tuple[str, ...]:
 
 
 def _value(value: Any, kind: DataType, argument: str) -> str:
-    """A JSON value as a literal that compares with a column of that type."""
-    if isinstance(value, bool):
-        text = "true" if value else "false"
-    elif isinstance(value, int | Decimal):
-        text = format(value, "f") if isinstance(value, Decimal) else str(value)
-    elif isinstance(value, str):
-        text = value
-    else:
-        raise BadRule("a value is a text, a number or a boolean", argument)
-    if kind.kind == "string":
-        return quoted(text)  # as it stands: spaces at its ends count
-    return literal(text, kind, argument)
+    return json_literal(value, kind, argument, "a value is a text, a number or a boolean")
 
 
 def _list(arguments: Arguments, argument: str) -> Sequence[Any]:

@@ -84,10 +84,10 @@ def judged(
 def checksum_faults(sent: Path, name: str, beside: Mapping[str, str]) -> list[Finding]:
     """What the checksums beside a file say against it."""
     faults = []
-    for kind, digits in CHECKSUMS.items():
+    for kind in CHECKSUMS:
         if kind not in beside:
             continue
-        declared = _declared(beside[kind], digits)
+        declared = _declared(beside[kind], kind)
         if not declared:
             faults.append(f"the {kind} file beside it holds no {kind}")
         elif name not in declared and "" not in declared:
@@ -105,25 +105,31 @@ def agreed(scan: Scan) -> tuple[str, ...]:
     return (f"agrees with its {' and '.join(kinds)}",)
 
 
-def declared_line(line: str) -> tuple[str, str] | None:
-    """(algorithm, name of the file) of a line as checksum tools write it; None where it is no such line."""
+def declared_line(line: str) -> tuple[str, str, str] | None:
+    """(name of the file, algorithm, digits) of a line as checksum tools write it, the name without its folders and
+    empty where there is none; None where it is no such line.
+    """
     match = _BSD.fullmatch(line) or _GNU.fullmatch(line)
     kind = next((kind for kind, digits in CHECKSUMS.items() if match and len(match["sum"]) == digits), None)
-    return (kind, match["name"] or "") if match is not None and kind is not None else None
+    return (last_name(match["name"] or ""), kind, match["sum"].lower()) if match and kind else None
 
 
-def together(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+def last_name(path: str) -> str:
+    """A file's name without its folders, however its sender parts them."""
+    return re.split(r"[/\\]", path)[-1]
+
+
+def both(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
     """What is said of a file in two places."""
     return {kind: "\n".join(s[kind] for s in (one, other) if kind in s) for kind in {**one, **other}}
 
 
-def _declared(text: str, digits: int) -> dict[str, set[str]]:
+def _declared(text: str, algorithm: str) -> dict[str, set[str]]:
     """Checksums by the names of their files, as checksum tools write them; one without a name by an empty one."""
     found: dict[str, set[str]] = {}
-    for line in (each.strip() for each in text.splitlines()):
-        match = _BSD.fullmatch(line) or _GNU.fullmatch(line)
-        if match is not None and len(match["sum"]) == digits:
-            found.setdefault(re.split(r"[/\\]", match["name"] or "")[-1], set()).add(match["sum"].lower())
+    for name, kind, digits in filter(None, map(declared_line, map(str.strip, text.splitlines()))):
+        if kind == algorithm:
+            found.setdefault(name, set()).add(digits)
     return found
 
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
@@ -27,6 +28,17 @@ MAX_FILES = 1000
 MAX_BYTES = 10 * 1024**3
 
 
+NOTHING_SAID: Mapping[str, Sums] = {}
+
+
+class _File(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
+F = TypeVar("F", bound=_File)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadyClaim:
     """A claim that asks for a run: `id` is the run key, `pipeline` the pipeline's id."""
@@ -37,7 +49,7 @@ class ReadyClaim:
 
 
 def claim(
-    ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting], said: Mapping[str, Sums] | None = None
+    ledger: Ledger, pipeline: str, zone: str, files: Sequence[Sighting], said: Mapping[str, Sums] = NOTHING_SAID
 ) -> Claim | None:
     """Claims those files that are in no claim yet, all in one; None where there is nothing new.
 
@@ -63,7 +75,7 @@ def claim(
         looks = [
             Look(
                 claim_id=made.id, pipeline=pipeline, zone=zone, name=s.name, uri=s.uri, size=s.size, version=s.version,
-                occurrence=s.occurrence, beside=dict(said.get(s.name, {})) if said else None,
+                occurrence=s.occurrence, beside=dict(said.get(s.name, {})) or None,
             )
             for s in fresh
         ]  # fmt: skip
@@ -130,7 +142,7 @@ def claim_settled(
                 if only is not None and feed.pipeline != only:
                     done -= {each.name for each in fresh}
                     continue
-                for some in _capped(at, fresh):
+                for some in in_parts(fresh, *caps(at)):
                     if len(made) >= most:
                         done -= {each.name for each in some}
                     elif (found := claim(ledger, feed.pipeline, at.name, some, said)) is not None:
@@ -152,10 +164,9 @@ def _say(ledger: Ledger, at: Watched, files: Sequence[Sighting]) -> None:
             use_up(session, at, [each.name for each in states.get(TAKEN, ())])
 
 
-def _capped(at: Watched, files: Sequence[Sighting]) -> Iterator[list[Sighting]]:
-    """Parts of at most maxFiles files and maxBytes bytes; one that is larger than that alone goes alone."""
-    most, most_bytes = caps(at)
-    part: list[Sighting] = []
+def in_parts(files: Sequence[F], most: int, most_bytes: int) -> Iterator[list[F]]:
+    """Parts of at most so many files and bytes, in their order; one that is larger than that alone goes alone."""
+    part: list[F] = []
     size = 0
     for each in files:
         if part and (len(part) >= most or size + each.size > most_bytes):

@@ -5,7 +5,7 @@ However many are copied at once, they come out in the order in which they were c
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +18,8 @@ from sqlalchemy import update
 from pipeline_xml.checked import CheckedPipeline
 from pipeline_xml.model import FileSource
 from publishing import failpoints
-from publishing.beside import Neighbours, together
+from publishing.beside import Neighbours, both
+from publishing.claim import in_parts
 from publishing.lake import Lake
 from publishing.ledger import Look
 from publishing.missed import Missed, missed_by
@@ -102,7 +103,7 @@ def copied(lake: Lake, pipeline: CheckedPipeline, looks: Sequence[Look]) -> Gene
     with ExitStack() as zones, ThreadPoolExecutor(AT_ONCE) as pool:
         shared = _Copying(lake, pipeline, source, zones)
         try:
-            for part in _parts(looks):
+            for part in in_parts(looks, PART_FILES, PART_BYTES):
                 before = {look.id: look.content_id for look in part if _stands(root, look.content_id)}
                 missing = [look for look in part if look.id not in before]
                 ended = _copied_part(shared, pool, missing, len(looks)) if missing else {}
@@ -132,7 +133,7 @@ def _copied_part(shared: _Copying, pool: ThreadPoolExecutor, looks: Sequence[Loo
             continue
         ended[look.id], beside = found
         if isinstance(found[0], RawCopy):
-            look.content_id, look.beside = found[0].content_id, together(look.beside or {}, beside)
+            look.content_id, look.beside = found[0].content_id, both(look.beside or {}, beside)
             fresh.append(look)
             failpoints.reached("raw.copied")
     if fresh:
@@ -158,16 +159,3 @@ def _now(shared: _Copying, look: Look) -> Future[tuple[Ended, dict[str, str]] | 
     except Exception as error:  # noqa: BLE001 - it is raised by whoever asks for the result
         done.set_exception(error)
     return done
-
-
-def _parts(looks: Sequence[Look]) -> Iterator[list[Look]]:
-    part: list[Look] = []
-    size = 0
-    for look in looks:
-        if part and (len(part) >= PART_FILES or size + look.size > PART_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(look)
-        size += look.size
-    if part:
-        yield part

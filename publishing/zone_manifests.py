@@ -7,14 +7,13 @@ waits for a manifest that comes again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from publishing.beside import declared_line
+from publishing.beside import declared_line, last_name
 from publishing.ledger import Ledger
 from publishing.look import SOME, Watched, set_aside, settled, sightings
 from publishing.zone_files import BESIDE, ManifestLine
@@ -73,8 +72,7 @@ def _named(lines: Iterable[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for line in lines:
         declared = declared_line(line)
-        kind, written = declared if declared is not None else ("", line)
-        name = re.split(r"[/\\]", written)[-1]
+        name, kind = declared[:2] if declared is not None else (last_name(line), "")
         if name and len(name) <= LONGEST_NAME:
             sums = found.setdefault(name, {})
             if kind:

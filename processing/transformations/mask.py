@@ -147,7 +147,7 @@ class Mask:
             return frames[plan.inputs[0]].withColumns({c: _redacted(c, config.keep_last) for c in config.columns})
         rows = frames[plan.inputs[0]]
         if config.by_record:
-            return _by_record(rows, config, runtime.keys)
+            return _encrypted_each(rows, config, runtime.keys)
         texts = config.texts if config.strategy == "hash" else ()
         worker: Any = masker(config.strategy, config.secret_ref, config.key_id, runtime.keys)
         masked = arrow_udf(worker, "string")  # type: ignore[call-overload]  # its stub lacks a default it has
@@ -177,7 +177,7 @@ def _named(config: Config) -> tuple[str, str]:
     return config.secret_ref or "", config.key_id or ""
 
 
-def _by_record(rows: DataFrame, config: Config, keys: KeyResolver) -> DataFrame:
+def _encrypted_each(rows: DataFrame, config: Config, keys: KeyResolver) -> DataFrame:
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.functions import arrow_udf
 

@@ -11,6 +11,8 @@ import pytest
 
 from resources.engine import Engine, open_engine
 from tests.delta_jars import CannotFetch, delta_jars_folder
+from tests.ops_rows import IDLE
+from tests.promised_feed import Feed
 from tests.steward_desk import Desk, steward_desk
 
 
@@ -36,3 +38,11 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 def desk(tmp_path: Path, engine: Engine) -> Iterator[Desk]:
     with steward_desk(tmp_path, engine) as made:
         yield made
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Feed:
+    """A feed whose runs find nothing to do: no engine is started for it."""
+    feed = Feed(tmp_path, IDLE)
+    feed.define()
+    return feed

@@ -17,7 +17,7 @@ from resources.engine import Engine
 from stewardship.actors import Actor
 from stewardship.assign import assign
 from stewardship.stores import Approval
-from tests.ops_rows import EVENTS, IDLE, RUNS, opened, rows
+from tests.ops_rows import EVENTS, RUNS, opened, rows
 from tests.promised_feed import DATED, NUMBER, TEXT, Feed
 from tests.steward_feed import StewardFeed
 
@@ -25,13 +25,6 @@ from tests.steward_feed import StewardFeed
 @pytest.fixture
 def feed(tmp_path: Path, engine: Engine) -> Feed:
     return Feed(tmp_path, engine)
-
-
-@pytest.fixture
-def idle(tmp_path: Path) -> Feed:
-    feed = Feed(tmp_path, IDLE)
-    feed.define()
-    return feed
 
 
 def test_a_reprocess_tells_what_it_resolved_and_counts_its_attempt_in_its_own_run(feed: Feed) -> None:

@@ -36,13 +36,6 @@ def feed(tmp_path: Path, engine: Engine) -> Feed:
     return Feed(tmp_path, engine)
 
 
-@pytest.fixture
-def idle(tmp_path: Path) -> Feed:
-    feed = Feed(tmp_path, IDLE)
-    feed.define()
-    return feed
-
-
 def test_a_run_says_what_it_counted_and_cost_and_quarantine_events_count_by_rule(feed: Feed) -> None:
     feed.define()
     feed.land("a.csv", "id,v", "a,1", "b,x", ",y", "c,4")
