@@ -104,13 +104,11 @@ def _hive(check: PipelineCheck, target: HiveTarget, dataset: Dataset | None) -> 
     order = (
         target.order_by or _from_contract(dataset, contract, "order_by") or _from_contract(dataset, known, "order_by")
     )
-    for name in (*keys, *order, *target.partition_by):
-        column = dataset.column(name)
-        if column is not None and column.by_record:
+    for attribute, names in (("keys", keys), ("orderBy", order), ("partitionBy", target.partition_by)):
+        for name in (c.name for c in dataset.columns if c.by_record and c.name in names):
             message = f"'{name}' is encrypted for each record by itself: nothing is found, ordered or parted by it"
-            ENCRYPTED_KEY.report(
-                check.problems, message, target.where, (), 'leave algorithm="aes-gcm" out of its <mask>'
-            )
+            where, hint = target.item_place(attribute, name), 'leave algorithm="aes-gcm" out of its <mask>'
+            ENCRYPTED_KEY.report(check.problems, message, where, (), hint)
     if target.format != "delta" and target.mode != "merge":
         return CheckedTarget(_files(check, target, table), dataset, table, contract)
     _columns_exist(check, target, dataset, "keys", target.keys)
